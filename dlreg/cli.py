@@ -1,0 +1,92 @@
+"""argv -> command. Nothing heavy is imported here: `dlreg --help` must be instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+COMMANDS = {
+    "train": "run one experiment, or with -m a grid of them",
+    "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
+    "list": "every group and option, one line each",
+    "show": "the card of one option: formula, source, parameters (dlreg show reg=dropout)",
+}
+HELP = f"""dlreg: does this trick help, and by how much?
+
+usage: dlreg COMMAND [ARGUMENTS]
+
+{chr(10).join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+
+  dlreg train optimizer=adam reg=dropout                           one run on the embedded digits
+  dlreg train -m reg=none,dropout optimizer=sgd,adam seed=0,1,2    a grid; again: only what is missing
+  dlreg table                                                      what came out, side by side
+
+`dlreg COMMAND --help` says more. Shell completion: eval "$(dlreg -sc install=bash)"
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] in (["-sc"], ["--shell-completion"]):
+        rest = _completion(argv)
+        if rest is None:
+            return 0
+        argv = ["train", *rest]
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from dlreg import __version__
+
+        print(f"dlreg {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        from dlreg.errors import did_you_mean
+
+        hint = did_you_mean(argv[0], COMMANDS) or f" Allowed: {', '.join(COMMANDS)}."
+        print(f"dlreg: there is no command {argv[0]!r}.{hint}", file=sys.stderr)
+        return 2
+    return _run(argv[0], argv[1:])
+
+
+def _run(command: str, argv: list[str]) -> int:
+    from importlib import import_module
+
+    from dlreg.errors import Interrupted, UserError
+
+    try:
+        return import_module(f"dlreg.commands.{command}").run(argv)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"dlreg {command}: {line}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Interrupted as error:
+        return error.exit_status
+    except BrokenPipeError:  # `dlreg table | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _completion(argv: list[str]) -> list[str] | None:
+    """Hydra completes `dlreg train`'s overrides; the first word and the other commands are completed here.
+
+    Returns Hydra's arguments, or None when the answer was printed.
+    """
+    if not any(word.startswith("query=") for word in argv):
+        return argv
+    line = os.environ.get("COMP_LINE", "")
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        prefix = words[1] if len(words) == 2 else ""
+        print(" ".join(name for name in COMMANDS if name.startswith(prefix)))
+        return None
+    if words[1] not in ("train", "show"):
+        return None
+    os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + (" " if line.endswith(" ") else "")
+    for flag in ("-cd", "--config-dir"):
+        if flag in words[:-1]:
+            return [flag, words[words.index(flag) + 1], *argv]
+    return argv

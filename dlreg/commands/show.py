@@ -1,0 +1,74 @@
+"""`dlreg show GROUP=OPTION`: the card of one option."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import typing
+from typing import Annotated, Any
+
+from dlreg import ui
+from dlreg.commands.list import headline
+from dlreg.compose import compose, options, user_config_dirs
+from dlreg.config import GROUPS, hyperparameters, locate
+from dlreg.errors import UserError, did_you_mean
+
+
+def run(argv: list[str]) -> int:
+    """Print the card; returns the exit status."""
+    folders, rest = user_config_dirs(argv)
+    parser = argparse.ArgumentParser("dlreg show", description="The card of one option: dlreg show reg=dropout")
+    parser.add_argument("option", metavar="GROUP=OPTION")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
+    group, _, name = parser.parse_args(rest).option.partition("=")
+    if group not in GROUPS:
+        raise UserError(f"{group}: there is no such group.{did_you_mean(group, GROUPS)} Allowed: {', '.join(GROUPS)}.")
+    known = options(group, folders)
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise UserError(f"{group}={name}: there is no such option.{hint} Allowed: {', '.join(known)}.")
+    ui.out.print(f"[bold]{group}={name}[/bold]  {headline(known[name])}\n")
+    settings = compose([f"{group}={name}"], folders)
+    for word, node in (getattr(settings, group) if GROUPS[group].stack else {name: getattr(settings, group)}).items():
+        _card(group, word, node)
+    ui.out.print(f"[bold]{known[name]}[/bold]")
+    ui.out.print(known[name].read_text(encoding="utf-8").rstrip(), markup=False)
+    return 0
+
+
+def _card(group: str, word: str, node: dict[str, Any]) -> None:
+    text = inspect.getdoc(locate(group, node)) or ""
+    ui.out.print(text + "\n", markup=False)
+    prefix = f"{group}.{word}." if GROUPS[group].stack else f"{group}."
+    for key, (annotation, _) in hyperparameters(group, node).items():
+        ui.out.print(f"  {prefix}{key}={_text(node.get(key))}    {describe(annotation)}", markup=False)
+    ui.out.print()
+
+
+def describe(annotation: Any) -> str:
+    """A type and its range in words: `Annotated[float, Ge(0), Lt(1)]` is "number, >= 0, < 1"."""
+    if typing.get_origin(annotation) is Annotated:
+        base, *marks = typing.get_args(annotation)
+        limits = [_limit(m) for mark in marks for m in (getattr(mark, "metadata", None) or [mark])]
+        return ", ".join([describe(base), *filter(None, limits)])
+    if typing.get_origin(annotation) is typing.Literal:
+        return " | ".join(map(str, typing.get_args(annotation)))
+    if typing.get_origin(annotation) is list:
+        return f"list of ({describe(typing.get_args(annotation)[0])})"
+    if arguments := typing.get_args(annotation):
+        return " or ".join(describe(a) for a in arguments)
+    words = {float: "number", int: "whole number", bool: "true | false", str: "text", type(None): "null", Any: ""}
+    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _limit(mark: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "at least", "max_length": "at most"}
+    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
+
+
+def _text(value: Any) -> str:
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if not isinstance(value, list)
+        else str(value)
+    )

@@ -1,0 +1,143 @@
+"""`dlreg train`: Hydra composes, `dlreg.experiment` runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from dlreg.compose import checked, explain, user_config_dirs
+from dlreg.config import conf_dir
+from dlreg.errors import Interrupted, UserError
+
+WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")
+
+
+def run(argv: list[str]) -> int:
+    """Run what the overrides say; returns the exit status."""
+    if any(word.startswith("--experimental-rerun") for word in argv):
+        raise UserError("--experimental-rerun loads a pickle, which can run code; give the overrides again instead")
+    completing = any(word in ("-sc", "--shell-completion") for word in argv)
+    folders, rest = user_config_dirs(argv)
+    flags = [word for folder in folders for word in ("--config-dir", folder)]
+    if len(folders) > 1:
+        raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
+    if folders and not os.path.isdir(folders[0]):
+        raise UserError(f"--config-dir={folders[0]} is not a folder")
+    _outcomes.clear()
+    with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), _signals():
+        try:
+            hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
+        except (UserError, Interrupted, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            if os.environ.get("DLREG_DEBUG"):
+                raise
+            raise UserError(explain(error)) from error
+    return 1 if "failed" in _outcomes else 0
+
+
+def task(cfg: DictConfig) -> Any:
+    """One job: a run by itself, or a cell of a sweep (perhaps in a worker process). Returns its Result."""
+    from dlreg import experiment, ui
+
+    job = HydraConfig.get()
+    settings = checked(cfg, job.runtime.choices)
+    if job.mode == RunMode.MULTIRUN:
+        # Failures of one cell are Results; what is refused only now (a disk that filled up) must not stop the others.
+        live = ui.live or ui.Live(bars=False)
+        with live.run(_label(job.overrides.task), settings.epochs) as report:
+            return experiment.run(settings, report)
+    folder = experiment.folder_of(settings)
+    before = None if settings.rerun else experiment.finished_result(folder)
+    with ui.Live(settings.progress) as live, live.run(folder.name, settings.epochs) as report:
+        try:
+            result = before or experiment.run(settings, report)
+        except experiment.Busy as error:
+            raise UserError(str(error)) from None
+    _outcomes.append(result.status)
+    _summary(result, folder, bool(before))
+    return result
+
+
+_outcomes: list[str] = []  # the status of every run of this command, for the exit status
+
+
+def _summary(result: Any, folder: Any, before: bool) -> None:
+    from dlreg.ui import out, outcome, percent
+
+    out.print(f"[bold]{result.status}[/bold]{' already' if before else ''}  {result.run_id}")
+    if result.status == "done":
+        best = result.test["best_val"]
+        epoch = min(result.history, key=lambda r: (r["val_error"], r["val_loss"]))["epoch"] if best else None
+        out.print(f"  test error        {percent(result.test['last']['error'])}")
+        if best:
+            out.print(f"  at the best epoch {percent(best['error'])}  (epoch {epoch}, chosen on validation)")
+            out.print(f"  validation error  {percent(result.val['last']['error'])}")
+        out.print(f"  training error    {percent(result.train['error'])}")
+        out.print(f"  seconds           {result.seconds:.1f}")
+    else:
+        out.print(f"  {outcome(result)}", markup=False)
+    for remark in result.remarks:
+        out.print(f"  note: {remark}", markup=False)
+    out.print(f"  folder            {folder}", markup=False)
+    if result.status == "failed":
+        out.print(f"  traceback         {folder / 'traceback.txt'}", markup=False)
+    elif before:
+        out.print("  (rerun=true runs it again)")
+    else:
+        out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
+
+
+def _label(overrides: Any) -> str:
+    return " ".join(o for o in overrides if not o.startswith(("outputs=", "hydra."))) or "defaults"
+
+
+def _flags_first(argv: list[str]) -> list[str]:
+    """Hydra 1.3 refuses a flag between overrides; move them to the front."""
+    flags, rest, it = [], [], iter(argv)
+    for word in it:
+        if not word.startswith("-"):
+            rest.append(word)
+            continue
+        flags.append(word)
+        if word in WITH_VALUE and (value := next(it, None)) is not None:
+            flags.append(value)
+    return flags + rest
+
+
+@contextmanager
+def _lent_argv(argv: list[str]) -> Iterator[None]:
+    """Hydra reads sys.argv, and words its own errors unless asked to raise them."""
+    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = argv, "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: cleanly, and resumable."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(signum)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

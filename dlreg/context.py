@@ -1,0 +1,65 @@
+"""What a technique may know of the fit it acts in: where it stands, the learning rate, and random numbers of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import torch
+
+
+class Progress(NamedTuple):
+    """Where training stands. `step` counts optimizer updates from 0."""
+
+    step: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @property
+    def epoch(self) -> float:
+        """Epochs done, with the fraction."""
+        return self.step / self.steps_per_epoch
+
+    @property
+    def fraction(self) -> float:
+        """Part of the whole training done, 0 to 1."""
+        return min(1.0, self.step / self.total_steps)
+
+
+def derive_seed(seed: int, name: str, epoch: int = 0) -> int:
+    """A 63-bit seed that depends on all three, so that no stream can shift another and no epoch repeats one."""
+    digest = hashlib.sha256(f"{seed}/{name}/{epoch}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Context:
+    """Named random streams, the progress, the current learning rate and the mean pixel (per channel) of one fit.
+
+    A stream restarts at every epoch from (seed, name, epoch). Two things follow: switching one technique on leaves the
+    draws of every other as they were, and a checkpoint at an epoch's end needs no generator state.
+    """
+
+    def __init__(self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None) -> None:
+        self.seed = seed
+        self.device = device
+        self.pixel_mean = torch.zeros((), device=device) if pixel_mean is None else pixel_mean
+        self.progress = Progress(0, 1, 1)
+        self.lr = 0.0
+        self._epoch = 0
+        self._generators: dict[tuple[str, str], torch.Generator] = {}
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Restart every stream, torch's global one too (for modules that draw from nothing else)."""
+        self._epoch = epoch
+        self._generators.clear()
+        torch.manual_seed(derive_seed(self.seed, "torch", epoch))
+
+    def generator(self, name: str, device: torch.device | str | None = None) -> torch.Generator:
+        """The stream called `name`, on the fit's device unless told otherwise."""
+        device = self.device if device is None else torch.device(device)
+        key = (name, str(device))
+        if key not in self._generators:
+            generator = torch.Generator(device)
+            generator.manual_seed(derive_seed(self.seed, name, self._epoch))
+            self._generators[key] = generator
+        return self._generators[key]

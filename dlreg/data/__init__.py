@@ -1,0 +1,1 @@
+"""Data sources: each option is a function `(root, download, *, ...) -> Dataset`."""

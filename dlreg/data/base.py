@@ -1,0 +1,152 @@
+"""What a data source returns, and how it becomes the training, validation and test sets of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dlreg.context import derive_seed
+from dlreg.data.normalize import channel_mean, normalization
+from dlreg.errors import UserError
+
+Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
+Normalize = Literal["none", "unit", "standardize", "per_pixel", "whiten"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Samples and their labels: x `(N, C, H, W)` uint8 images (or float features of any shape), y `(N,)` int64."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: Tensor) -> Split:
+        return Split(self.x[index], self.y[index])
+
+    def to(self, device: torch.device) -> Split:
+        """The same samples on `device`."""
+        return Split(self.x.to(device), self.y.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a source returns: the official training and test splits, on the CPU.
+
+    Raises:
+        UserError: from `checked`, when sizes, types or labels cannot be right.
+    """
+
+    train: Split
+    test: Split
+    classes: int
+
+    def checked(self, where: str) -> Dataset:
+        """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class."""
+        for name, split in (("train", self.train), ("test", self.test)):
+            if len(split.x) != len(split.y):
+                raise UserError(f"{where}: {name} has {len(split.x)} samples but {len(split.y)} labels")
+            if not len(split):
+                raise UserError(f"{where}: {name} is empty")
+            low, high = int(split.y.min()), int(split.y.max())
+            if low < 0 or high >= self.classes:
+                raise UserError(f"{where}: {name} labels run from {low} to {high}; allowed: 0 to {self.classes - 1}")
+            if split.x.is_floating_point() and not bool(split.x.isfinite().all()):
+                raise UserError(f"{where}: {name} has NaN or infinite values")
+        if self.train.x.shape[1:] != self.test.x.shape[1:]:
+            shapes = f"{tuple(self.train.x.shape[1:])} and {tuple(self.test.x.shape[1:])}"
+            raise UserError(f"{where}: training and test samples differ in shape: {shapes}")
+        return self
+
+
+class SealedTest:
+    """The test split, behind a counter: reading it twice in one run is an error of ours, not a warning."""
+
+    def __init__(self, split: Split) -> None:
+        self._split = split
+        self.reads = 0
+
+    def open(self) -> Split:
+        """The split, once."""
+        self.reads += 1
+        if self.reads > 1:
+            raise RuntimeError("the test set was read a second time in one run")
+        return self._split
+
+
+@dataclass(frozen=True)
+class Data:
+    """The sets of one run, on its device. `val` may be empty; `test` opens once."""
+
+    train: Split
+    val: Split
+    test: SealedTest
+    classes: int
+    pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
+    normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(self.train.x.shape[1:])
+
+
+def prepare(
+    dataset: Dataset,
+    seed: int,
+    device: torch.device,
+    *,
+    root: str,
+    download: bool,
+    val_size: Size,
+    train_size: Size | None,
+    normalize: Normalize,
+) -> Data:
+    """Split off a stratified validation set, cut the rest to `train_size`, take the normalization from what is left.
+
+    A size below 1 is a fraction of the official training split, a whole number a count. The split depends on the seed
+    alone, so rows of a table that share a seed share it.
+    """
+    del root, download  # these were for the source
+    generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
+    n = len(dataset.train)
+    n_val = _count(val_size, n)
+    n_train = n - n_val if train_size is None else _count(train_size, n)
+    if n_train < 1 or n_val + n_train > n:
+        raise UserError(
+            f"data.val_size={val_size} and data.train_size={train_size} ask for {n_val} + {n_train} of {n} samples"
+        )
+    order = stratified_order(dataset.train.y, generator)
+    train, val = dataset.train[order[n_val : n_val + n_train]], dataset.train[order[:n_val]]
+    return Data(
+        train.to(device),
+        val.to(device),
+        SealedTest(dataset.test),
+        dataset.classes,
+        channel_mean(train.x).to(device),
+        normalization(normalize, train.x).to(device),
+    )
+
+
+def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """A random order of the samples of which every prefix holds the classes in their overall proportions (to one each).
+
+    Each class is shuffled and its members spread evenly over [0, 1), with a random offset for the class; the order is
+    by that position.
+    """
+    position = torch.empty(len(labels), dtype=torch.float64)
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero().squeeze(1)
+        ranks = torch.randperm(len(members), generator=generator).double()
+        position[members] = (ranks + torch.rand(1, generator=generator).double()) / len(members)
+    return position.argsort(stable=True)
+
+
+def _count(size: float, n: int) -> int:
+    return size if isinstance(size, int) else round(size * n)

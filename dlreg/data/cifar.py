@@ -1,0 +1,48 @@
+"""CIFAR-10 and CIFAR-100."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dlreg.data.base import Dataset, Split
+from dlreg.data.npz import read_npz
+from dlreg.errors import UserError
+
+
+def cifar10(root: Path, download: bool) -> Dataset:
+    """CIFAR-10: 50,000 + 10,000 colour photographs, 32 x 32, 10 classes. `ROOT/cifar10.npz` serves as an offline copy.
+
+    Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    return _cifar("CIFAR10", 10, root, download)
+
+
+def cifar100(root: Path, download: bool) -> Dataset:
+    """CIFAR-100: 50,000 + 10,000 colour photographs, 32 x 32, 100 classes. `ROOT/cifar100.npz` serves as an offline copy.
+
+    Krizhevsky (2009), https://www.cs.toronto.edu/~kriz/cifar.html
+    """
+    return _cifar("CIFAR100", 100, root, download)
+
+
+def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
+    copy = root / f"{name.lower()}.npz"
+    if copy.is_file():
+        return read_npz(copy, classes)
+    import torchvision
+
+    source = getattr(torchvision.datasets, name)  # unpickles its files only after their md5 sums agree
+    try:
+        train, test = (source(str(root), train=part, download=download) for part in (True, False))
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"data.root={root} has neither {copy.name} nor torchvision's copy of {name} ({error})"
+            + ("" if download else "; data.download=true fetches it")
+        ) from None
+    return Dataset(*(_split(part.data, part.targets) for part in (train, test)), classes=classes)
+
+
+def _split(images: object, labels: list[int]) -> Split:
+    return Split(torch.as_tensor(images).permute(0, 3, 1, 2).contiguous(), torch.tensor(labels))

@@ -1,0 +1,61 @@
+"""MNIST and the sets that copy its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dlreg.data.base import Dataset, Split
+from dlreg.data.idx import find, read_idx
+from dlreg.errors import UserError
+
+FILES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+
+
+def mnist(root: Path, download: bool) -> Dataset:
+    """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28.
+
+    LeCun, Bottou, Bengio, Haffner (1998), https://ieeexplore.ieee.org/document/726791
+    """
+    return _family("MNIST", root, download)
+
+
+def fashion_mnist(root: Path, download: bool) -> Dataset:
+    """Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28 x 28. Xiao et al. (2017), https://arxiv.org/abs/1708.07747"""
+    return _family("FashionMNIST", root, download)
+
+
+def kmnist(root: Path, download: bool) -> Dataset:
+    """KMNIST: 60,000 + 10,000 cursive Japanese characters, 28 x 28. Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718"""
+    return _family("KMNIST", root, download)
+
+
+def _family(name: str, root: Path, download: bool) -> Dataset:
+    """torchvision fetches and checks; the idx files are read here, packed as they are, so `root` may be read-only."""
+    folder = root / name / "raw"
+    paths = [find(folder, stem) for stem in FILES]
+    if None in paths and download:
+        import torchvision
+
+        try:
+            getattr(torchvision.datasets, name)(str(root), download=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{name} could not be downloaded to {root} ({error}). Offline: data.root=DIR with DIR/{name}/raw/*.gz"
+            ) from None
+        paths = [find(folder, stem) for stem in FILES]
+    missing = [stem for stem, path in zip(FILES, paths, strict=True) if path is None]
+    if missing:
+        raise UserError(
+            f"data.root={root} lacks {name}/raw/{missing[0]}[.gz] (data.download=true fetches it; data.root=DIR names"
+            " a folder that has it)"
+        )
+    images, labels, test_images, test_labels = (
+        read_idx(path, dims) for path, dims in zip(paths, (3, 1, 3, 1), strict=True) if path is not None
+    )
+    return Dataset(
+        Split(images.unsqueeze(1), labels.to(torch.int64)),
+        Split(test_images.unsqueeze(1), test_labels.to(torch.int64)),
+        classes=10,
+    )

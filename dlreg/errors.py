@@ -1,0 +1,32 @@
+"""What goes wrong by the user's hand or the machine's, as one line each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input, found before any work was done. The message is one line: what was given, what is allowed (exit 2)."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to end. Not an `Exception`, so that nothing mistakes it for a failed run."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_status = 128 + signum
+
+
+class Diverged(Exception):
+    """A loss or a weight is no longer finite; `step` counts updates from 0 over the whole fit."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"diverged at step {step}")
+        self.step = step
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """` Did you mean X?` for the nearest of `words`, else the empty string."""
+    near = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)
+    return f" Did you mean {near[0]}?" if near else ""

@@ -1,0 +1,351 @@
+"""One experiment, start to end: settings -> parts -> fit -> one look at the test set -> Result."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import os
+import platform
+import shutil
+import subprocess
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from torch import nn
+
+from dlreg import __version__, durable
+from dlreg.config import Settings, build
+from dlreg.context import Context, derive_seed
+from dlreg.data.base import Data, Dataset, prepare
+from dlreg.data.normalize import to_unit
+from dlreg.errors import Diverged, Interrupted, UserError
+from dlreg.model.blocks import NORM_LAYERS, weight_layers
+from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.reg.base import Chain, Fitted
+from dlreg.result import FINAL, Result, read, run_id
+from dlreg.schedule.base import multiplier
+from dlreg.train import Loop, Report, evaluate, fit, train_step
+
+
+class Busy(Exception):
+    """Another process has this run in hand."""
+
+
+def resolve(settings: Settings) -> Settings:
+    """Replace what `auto` stands for on this machine, so that the config of a run says what was done.
+
+    Raises:
+        UserError: the device asked for is not there.
+    """
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = device.split(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    index = int(device.split(":")[1]) if ":" in device else 0
+    if not there[kind] or (kind == "cuda" and index >= torch.cuda.device_count()):
+        here = ", ".join(name for name, is_there in there.items() if is_there)
+        raise UserError(f"device={settings.device} is not available; this machine has {here}")
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return settings.model_copy(update={"device": device, "precision": precision})
+
+
+def run(settings: Settings, report: Report) -> Result:
+    """Run the experiment, or return its result if it is there already; continue it if it was cut short.
+
+    A failure or a divergence is a Result too. What the user must mend is refused before anything is written.
+
+    Raises:
+        UserError: bad input. Busy: another process runs it. Interrupted, KeyboardInterrupt: asked to stop; resumable.
+    """
+    settings = resolve(settings)
+    config = settings.model_dump()
+    folder = folder_of(settings)
+    if not settings.rerun and (finished := finished_result(folder)):
+        return finished
+    if settings.threads != "auto":
+        torch.set_num_threads(settings.threads)
+    dataset = load(settings.data)
+    rehearse(settings, dataset)
+    with claim(folder):
+        if settings.rerun:
+            _clear(folder)
+        elif finished := finished_result(folder):  # another process finished it while this one got ready
+            return finished
+        durable.write_json(folder / "config.json", config)
+        result = _run(settings, config, folder, dataset, report)
+        result.write(folder)
+    return result
+
+
+def folder_of(settings: Settings) -> Path:
+    """The folder of this experiment's run: the same settings, the same folder."""
+    return Path(settings.outputs) / run_id(resolve(settings).model_dump())
+
+
+def result_of(settings: Settings) -> Result:
+    """What there is of this experiment: its result, or an `interrupted` one in its place."""
+    folder = folder_of(settings)
+    try:
+        found = read(folder)
+    except ValueError as error:
+        found, why = None, str(error)
+    else:
+        why = "no result yet"
+    return found or Result(folder.name, "interrupted", resolve(settings).model_dump(), message=why)
+
+
+def finished_result(folder: Path) -> Result | None:
+    """The result in `folder` if it is there, readable and final."""
+    try:
+        result = read(folder)
+    except ValueError:
+        return None
+    return result if result and result.status in FINAL else None
+
+
+def load(node: Mapping[str, Any]) -> Dataset:
+    """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
+    split_keys = ("val_size", "train_size", "normalize", "download")
+    key = repr(sorted((k, v) for k, v in node.items() if k not in split_keys))
+    if key not in _loaded:
+        dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
+        _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
+        _loaded[key] = dataset.checked(f"data={node['name']}")
+    return _loaded[key]
+
+
+_loaded: dict[str, Dataset] = {}
+
+
+def rehearse(settings: Settings, dataset: Dataset) -> None:
+    """Build everything and make one update on two samples, then throw it away: what cannot work is found here.
+
+    Raises:
+        UserError: naming what does not fit together.
+    """
+    few = torch.arange(min(2, len(dataset.train)))
+    data = _data(settings, dataset, settings.seed)
+    try:
+        context, model, optimizer, reg = _parts(settings, data, settings.seed)
+        if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in model.modules()):
+            raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
+        blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
+        if blind:
+            raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
+        context.begin_epoch(0)
+        model.train()
+        sample = data.train[few.to(context.device)]
+        x, y = to_unit(sample.x), torch.eye(data.classes, device=context.device)[sample.y]
+        train_step(model, optimizer, reg, x, y, autocast(settings))
+        evaluate(model, sample)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        if os.environ.get("DLREG_DEBUG"):
+            raise
+        first = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"these options do not work together: {first} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
+        ) from error
+
+
+def claim(folder: Path) -> AbstractContextManager[Any]:
+    """Make the run folder ours until we leave it; the lock dies with its process.
+
+    Raises:
+        Busy: another process holds it. UserError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(folder / ".lock").acquire(blocking=False)
+    except filelock.Timeout:
+        raise Busy(f"{folder} is in use: another process runs this very experiment") from None
+    except OSError as error:
+        raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
+
+
+def autocast(settings: Settings) -> AbstractContextManager[Any]:
+    """bfloat16 arithmetic where torch holds it safe, or nothing."""
+    if settings.precision == "bf16":
+        return torch.autocast(settings.device.split(":")[0], torch.bfloat16)
+    return nullcontext()
+
+
+def make_model(settings: Settings, data: Data, seed: int) -> nn.Module:
+    """Input normalization and the network, initialized on the CPU so that every device starts from the same weights."""
+    init_seed = derive_seed(seed, "init")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(init_seed)
+        net = build("model", settings.model)(data.shape, data.classes, build("norm", settings.norm))
+    fill = build("init", settings.init)
+    generator = torch.Generator().manual_seed(init_seed)
+    for layer in weight_layers(net):
+        fill(layer, generator)
+    return nn.Sequential(OrderedDict(input=copy.deepcopy(data.normalization), net=net))
+
+
+class Fitter:
+    """`fit(data)`: train one model from scratch. Calls are numbered, and each resumes from its own checkpoint."""
+
+    def __init__(self, settings: Settings, folder: Path, report: Report) -> None:
+        self.settings, self.folder, self.report = settings, folder, report
+        self.calls = 0
+        self.seconds = 0.0
+        self.remarks: list[str] = []
+        self.parameters = 0
+
+    def __call__(self, data: Data, *, seed: int | None = None) -> Fitted:
+        """A model trained on `data`; `seed` replaces the run's."""
+        settings = self.settings
+        context, model, optimizer, reg = _parts(settings, data, settings.seed if seed is None else seed)
+        checkpoint = self.folder / f"checkpoint-{self.calls}"
+        self.calls += 1
+        self.remarks = list(dict.fromkeys([*self.remarks, *reg.remarks()]))
+        self.parameters += sum(p.numel() for p in model.parameters())
+        size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
+        schedule = functools.partial(
+            multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"]
+        )
+        loop = Loop(settings.epochs, size, settings.sampler, schedule, autocast(settings))
+        saved = self._restore(checkpoint, context)
+        save = functools.partial(self._save, checkpoint)
+        fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
+        self.seconds += sum(row["seconds"] for row in fitted.history)
+        return fitted
+
+    def _save(self, checkpoint: Path, state: dict[str, Any]) -> None:
+        durable.write_checked(checkpoint, _packed({"fingerprint": fingerprint(self.settings), "fit": state}))
+
+    def _restore(self, checkpoint: Path, context: Context) -> dict[str, Any] | None:
+        content = durable.read_checked(checkpoint)
+        if content is None:
+            if checkpoint.exists():
+                self.remarks.append(f"{checkpoint.name} was damaged; the fit started again")
+            return None
+        saved = torch.load(io.BytesIO(content), map_location=context.device, weights_only=True)
+        if saved["fingerprint"] != fingerprint(self.settings):
+            self.remarks.append("continued on another machine, torch or thread count: not bit-identical to one run")
+        return saved["fit"]
+
+
+def fingerprint(settings: Settings) -> dict[str, Any]:
+    """What besides the config decides the bits of a result."""
+    cuda = settings.device.startswith("cuda")
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name(settings.device) if cuda else settings.device,
+    }
+
+
+def _run(settings: Settings, config: dict[str, Any], folder: Path, dataset: Dataset, report: Report) -> Result:
+    fitter = Fitter(settings, folder, report)
+    result = Result(run_id(config), "done", config, versions=_versions(), fingerprint=fingerprint(settings), git=_git())
+    try:
+        data = _data(settings, dataset, settings.seed)
+        fitted = _chain(settings).train(fitter, data)
+        started = time.perf_counter()
+        _measure(result, settings, data, fitted)
+        result.history = fitted.history
+        result.seconds = fitter.seconds + time.perf_counter() - started
+        _keep_weights(settings, folder, fitted)
+    except Diverged as error:
+        result.status, result.message = "diverged", str(error)
+    except (KeyboardInterrupt, Interrupted):
+        result.status, result.message = "interrupted", "the same command continues it"
+        result.write(folder)
+        raise
+    except Exception as error:
+        result.status = "failed"
+        result.message = f"{type(error).__name__}: {error}"
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+    result.remarks, result.parameters = fitter.remarks, fitter.parameters
+    return result
+
+
+def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> None:
+    """Training and validation in evaluation mode, and the test set, once."""
+    cast = autocast(settings)
+    models = {"last": fitted.last, "best_val": fitted.best_val}
+    result.train = evaluate(fitted.last, data.train, cast)
+    result.val = {k: evaluate(m, data.val, cast) if m and len(data.val) else None for k, m in models.items()}
+    test = data.test.open()
+    result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
+    result.test_reads = data.test.reads
+    if not all(abs(m["loss"]) < float("inf") for m in (result.train, result.test["last"])):
+        result.train = result.val = result.test = None
+        raise Diverged(len(fitted.history))
+
+
+def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
+    common = ("root", "download", "val_size", "train_size", "normalize")
+    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in common})
+
+
+def _chain(settings: Settings) -> Chain:
+    options = [(g, word, node) for g in ("aug", "reg") for word, node in getattr(settings, g).items()]
+    return Chain({word: build(group, node) for group, word, node in options})
+
+
+def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
+    context = Context(seed, torch.device(settings.device), data.pixel_mean)
+    model = make_model(settings, data, seed).to(context.device)
+    reg = _chain(settings)
+    reg.begin("chain", context)
+    model = reg.setup(model)
+    optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
+    return context, model, spare_the_compiler(optimizer), reg
+
+
+def _keep_weights(settings: Settings, folder: Path, fitted: Fitted) -> None:
+    """Swap the checkpoints, which carry the optimizer's state, for the weights alone."""
+    if settings.save_weights:
+        models = {"last": fitted.last, "best_val": fitted.best_val}
+        content = _packed({name: model.state_dict() for name, model in models.items() if model})
+        durable.write_checked(folder / "weights", content)
+    for path in folder.glob("checkpoint-*"):
+        path.unlink()
+
+
+def _packed(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "hydra-core", "numpy")
+    return {"dlreg": __version__, "python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+
+
+@functools.cache
+def _git() -> dict[str, Any] | None:
+    """The commit of the dlreg checkout that ran, and whether it had changes; None outside a checkout."""
+    top = Path(__file__).resolve().parent.parent
+    if not (top / ".git").exists():
+        return None
+    command = ["git", "-C", str(top), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
+    return {"commit": commit, "changed": any(not line.startswith("#") for line in lines)}

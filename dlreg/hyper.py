@@ -1,0 +1,18 @@
+"""The types of hyperparameters: a range stands once, in the signature that uses it, and is checked before any work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+AtLeastOne = Annotated[float, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+DropProb = Annotated[float, Field(ge=0, lt=1)]  # probability of dropping; 1 would drop everything
+Decay = Annotated[float, Field(ge=0, lt=1)]  # weight of the past in a running average
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
+Widths = list[Count]

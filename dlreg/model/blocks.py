@@ -1,0 +1,53 @@
+"""What networks are made of, and the seams that techniques act on: weight layers, activations, residual blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from torch import Tensor, nn
+
+Activation = Literal["relu", "leaky_relu", "prelu", "tanh", "sigmoid", "gelu"]
+Norm = Callable[[nn.Module], nn.Module]  # a weight layer -> the module that stands in its place, normalized
+
+_ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+}
+WEIGHT_LAYERS = (nn.Linear, nn.Conv2d)
+NORM_LAYERS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d)
+
+
+def activation(name: Activation) -> nn.Module:
+    """The nonlinearity of that name, as a module of its own."""
+    return _ACTIVATIONS[name]()
+
+
+class Residual(nn.Module):
+    """y = f(shortcut(x) + drop_path(branch(x))). `drop_path` is the seam for stochastic depth.
+
+    He, Zhang, Ren, Sun (2016), eq. 1 and 2, https://arxiv.org/abs/1512.03385
+    """
+
+    def __init__(self, branch: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
+        super().__init__()
+        self.branch, self.shortcut, self.after = branch, shortcut, after
+        self.drop_path: nn.Module = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H', W')."""
+        return self.after(self.shortcut(x) + self.drop_path(self.branch(x)))
+
+
+def weight_layers(model: nn.Module) -> list[nn.Module]:
+    """Every linear and convolutional layer, in the order of the forward pass of a plain stack."""
+    return [module for module in model.modules() if isinstance(module, WEIGHT_LAYERS)]
+
+
+def weights(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Every trainable weight tensor: biases and normalization parameters have one dimension and are left out."""
+    return (p for p in model.parameters() if p.requires_grad and p.dim() > 1)

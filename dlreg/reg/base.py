@@ -1,0 +1,166 @@
+"""The interface: the eight moments of training at which a technique may act, in the order training reaches them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dlreg.context import Context
+from dlreg.data.base import Data
+
+History = list[dict[str, Any]]
+
+
+@dataclass
+class Fitted:
+    """What one fit returns: the model as `finish` left it, and the weights of the epoch with the lowest val error."""
+
+    last: nn.Module
+    best_val: nn.Module | None  # None without a validation set
+    history: History
+
+
+Fit = Callable[..., Fitted]  # fit(data) trains one model from scratch
+
+
+class Regularizer:
+    """A modification of training meant to reduce generalization error. Every verb does nothing unless overridden.
+
+    `__init__` stores hyperparameters only. Whatever changes during a fit lives in `self.state`, created in `setup`:
+    tensors, numbers, strings and containers of them, because that dict is what a checkpoint holds.
+    """
+
+    stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
+    needs_validation: ClassVar[bool] = False  # it chooses by the validation set
+    name = "regularizer"
+    context: Context
+    state: dict[str, Any]
+
+    def begin(self, name: str, context: Context) -> None:
+        """Called by the fit before `setup`: the option's word, and the fit it acts in."""
+        self.name, self.context, self.state = name, context, {}
+
+    @property
+    def generator(self) -> torch.Generator:
+        """This technique's own random numbers; no other technique's draws depend on how many it takes."""
+        return self.context.generator(f"{self.stream}/{self.name}")
+
+    def remark(self) -> str | None:
+        """After `setup`: one line if the technique found nothing to act on, so that no row is a silent no-op."""
+        return None
+
+    def train(self, fit: Fit, data: Data) -> Fitted:
+        """Once per experiment, around everything else."""
+        return fit(data)
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Once per fit, before the optimizer exists."""
+        return model
+
+    def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Each step, before the forward pass: x `(N, ...)` in [0, 1], y class probabilities `(N, K)`."""
+        return x, y
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
+        """Each forward pass: what is added to the loss."""
+        return 0.0
+
+    def gradient(self, model: nn.Module) -> None:
+        """Between backward and step: change `p.grad` in place."""
+
+    def project(self, model: nn.Module) -> None:
+        """After the step: change the weights in place."""
+
+    def end_epoch(self, model: nn.Module, history: History) -> bool:
+        """After each epoch's validation; True stops training."""
+        return False
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Once per fit, last: the model to report."""
+        return model
+
+
+class Chain(Regularizer):
+    """Several regularizers as one: each verb runs through them in order, and `train` nests, the first outermost."""
+
+    def __init__(self, parts: Mapping[str, Regularizer]) -> None:
+        self.parts = dict(parts)
+        # A verb that no part overrides costs nothing in the loop.
+        self._acting = {
+            verb: [part for part in self.parts.values() if getattr(type(part), verb) is not getattr(Regularizer, verb)]
+            for verb in ("batch", "penalty", "gradient", "project", "end_epoch")
+        }
+
+    def begin(self, name: str, context: Context) -> None:
+        """Begin every part under its own word."""
+        super().begin(name, context)
+        for word, part in self.parts.items():
+            part.begin(word, context)
+
+    @property
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Every part's state, for a checkpoint."""
+        return {word: part.state for word, part in self.parts.items()}
+
+    @states.setter
+    def states(self, saved: dict[str, dict[str, Any]]) -> None:
+        for word, part in self.parts.items():
+            part.state = saved[word]
+
+    def remarks(self) -> list[str]:
+        """What the parts have to say after `setup`."""
+        return [text for part in self.parts.values() if (text := part.remark())]
+
+    def train(self, fit: Fit, data: Data) -> Fitted:
+        """part_1.train(part_2.train(... fit))."""
+        for part in reversed(self.parts.values()):
+            fit = _nested(part, fit)
+        return fit(data)
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Each in order."""
+        for part in self.parts.values():
+            model = part.setup(model)
+        return model
+
+    def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Each in order."""
+        for part in self._acting["batch"]:
+            x, y = part.batch(model, x, y)
+        return x, y
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
+        """The sum."""
+        return sum((part.penalty(model, x, y, logits) for part in self._acting["penalty"]), 0.0)
+
+    def gradient(self, model: nn.Module) -> None:
+        """Each in order."""
+        for part in self._acting["gradient"]:
+            part.gradient(model)
+
+    def project(self, model: nn.Module) -> None:
+        """Each in order."""
+        for part in self._acting["project"]:
+            part.project(model)
+
+    def end_epoch(self, model: nn.Module, history: History) -> bool:
+        """Stop if any says so; every part hears of every epoch."""
+        return any([part.end_epoch(model, history) for part in self._acting["end_epoch"]])
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """Each in order."""
+        for part in self.parts.values():
+            model = part.finish(model)
+        return model
+
+
+def _nested(part: Regularizer, fit: Fit) -> Fit:
+    def outer(data: Data, **options: Any) -> Fitted:
+        return part.train(functools.partial(fit, **options), data)
+
+    return outer

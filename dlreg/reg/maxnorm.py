@@ -1,0 +1,33 @@
+"""Max-norm constraint."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dlreg.hyper import Positive
+from dlreg.model.blocks import weights
+from dlreg.reg.base import Regularizer
+
+
+class MaxNorm(Regularizer):
+    """After each update, every unit's incoming weight vector w is projected to ||w|| <= c: w <- w min(1, c / ||w||).
+
+    Srebro, Rennie, Jaakkola (2004); Srivastava et al. (2014), section 5.1, https://jmlr.org/papers/v15/srivastava14a.html.
+    `c` is a length (2 to 4 there; Hinton et al. 2012 print the squared length, 15). A unit's vector is one row of a
+    linear weight, or one output channel's kernel; biases are left out.
+    """
+
+    def __init__(self, *, c: Positive) -> None:
+        self.c = c
+
+    @torch.no_grad()
+    def project(self, model: nn.Module) -> None:
+        """Rescale the rows that are too long."""
+        rows = [w.flatten(1) for w in weights(model)]
+        norms = [torch.linalg.vector_norm(w, dim=1, keepdim=True) for w in rows]
+        # c / max(norm, c) is exactly 1 for a row inside the ball: such a row keeps its bits.
+        torch._foreach_clamp_min_(norms, self.c)
+        torch._foreach_reciprocal_(norms)
+        torch._foreach_mul_(norms, self.c)
+        torch._foreach_mul_(rows, norms)

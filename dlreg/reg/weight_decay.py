@@ -1,0 +1,35 @@
+"""Decoupled weight decay."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dlreg.hyper import NonNegative
+from dlreg.model.blocks import weights
+from dlreg.reg.base import Regularizer
+
+
+class WeightDecay(Regularizer):
+    """w <- (1 - lr alpha) w once per update, beside the gradient and not through it.
+
+    Loshchilov & Hutter (2019), eq. 1 and Algorithm 2, https://arxiv.org/abs/1711.05101. With SGD it equals `l2`; with an
+    adaptive optimizer it does not, because there the gradient of `l2` is divided by the adaptive rate. It acts just
+    before the step, so that `optimizer=adam reg=weight_decay` is exactly AdamW.
+    """
+
+    def __init__(self, *, alpha: NonNegative) -> None:
+        self.alpha = alpha
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Nothing decayed yet."""
+        self.state["step"] = -1
+        return model
+
+    @torch.no_grad()
+    def gradient(self, model: nn.Module) -> None:
+        """Decay, once per update however often the optimizer evaluates the loss."""
+        step = self.context.progress.step
+        if self.alpha and step != self.state["step"]:
+            torch._foreach_mul_(list(weights(model)), 1 - self.context.lr * self.alpha)
+            self.state["step"] = step

@@ -1,0 +1,52 @@
+"""Schedules that only fall."""
+
+from __future__ import annotations
+
+from dlreg.context import Progress
+from dlreg.hyper import Fraction, NonNegative, Positive
+
+
+def constant(progress: Progress) -> float:
+    """1."""
+    return 1.0
+
+
+def linear(progress: Progress, *, final: Fraction) -> float:
+    """1 + (final - 1) t / T over the whole training of T steps.
+
+    Goodfellow et al. (2016), eq. 8.14, https://www.deeplearningbook.org/contents/optimization.html
+    """
+    return 1 + (final - 1) * progress.fraction
+
+
+def exponential(progress: Progress, *, gamma: Fraction) -> float:
+    """gamma^e with e the epochs done; it falls at every step and meets torch's ExponentialLR at each epoch's start.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ExponentialLR.html
+    """
+    return gamma**progress.epoch
+
+
+def inverse_time(progress: Progress, *, decay: NonNegative) -> float:
+    """1 / (1 + decay e) with e the epochs done.
+
+    Robbins & Monro (1951), https://doi.org/10.1214/aoms/1177729586, whose conditions (sum of rates infinite, sum of
+    squares finite) it meets. A recipe that counts steps, 1 / (1 + t / 10000), has decay = steps_per_epoch / 10000.
+    """
+    return 1 / (1 + decay * progress.epoch)
+
+
+def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
+    """gamma^floor(e / every): a staircase, one stair down each `every` epochs.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html
+    """
+    return gamma ** (progress.epoch // every)
+
+
+def multistep(progress: Progress, *, milestones: list[Positive], gamma: Fraction) -> float:
+    """gamma^k, k the number of `milestones` (in epochs) already reached: the staircase of the residual networks.
+
+    He et al. (2016), section 4.2, https://arxiv.org/abs/1512.03385
+    """
+    return gamma ** sum(progress.epoch >= milestone for milestone in milestones)

@@ -1,0 +1,174 @@
+"""Many experiments: the grid of `-m`, without what is finished, through any Hydra launcher."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from dlreg import experiment, ui
+from dlreg.commands import train
+from dlreg.compose import checked, explain
+from dlreg.config import GROUPS, Settings, walk
+from dlreg.errors import UserError, did_you_mean
+from dlreg.result import Result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the grid."""
+
+    overrides: tuple[str, ...]
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Where its run goes."""
+        return experiment.folder_of(self.settings)
+
+
+def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, launcher: Launcher) -> None:
+    """Check every cell, run what is not finished, report each at once and all at the end.
+
+    Raises:
+        UserError: one cell is bad; nothing was run.
+    """
+    cells = grid(arguments, loader, config)
+    todo = [c for c in cells if c.settings.rerun or not experiment.finished_result(c.folder)]
+    _rehearse(todo)
+    ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
+    with ui.Live(bool(cells[0].settings.progress)) as ui.live:
+        assert ui.live is not None
+        with ui.live.sweep(len(cells), lambda: sum((c.folder / "result.json").exists() for c in cells)):
+            _launch(todo, launcher)
+    ui.live = None
+    _report(cells)
+
+
+def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> list[Cell]:
+    """Every different experiment that the overrides describe, checked.
+
+    A value for a key of one option (`reg.dropout.p=0.1,0.5`) applies to the cells that chose the option; cells it does
+    not apply to come out equal and count once. A key that applies to no cell is an error.
+    """
+    parser = OverridesParser.create(config_loader=loader)
+    overrides = parser.parse_overrides(list(arguments))
+    cells: dict[str, Cell] = {}
+    unused = {o.key_or_group: o for o in overrides if _conditional(o)}
+    known: set[str] = set()
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for point in itertools.product(*(list(_values(o)) for o in overrides)):
+        fixed = tuple(text for o, text in zip(overrides, point, strict=True) if not _conditional(o))
+        if fixed not in composed:
+            composed[fixed] = _compose(loader, config, fixed)
+            known |= {key for key, _ in walk(_plain(composed[fixed]))}
+        cfg, kept = composed[fixed], list(fixed)
+        extra = [
+            (o, text) for o, text in zip(overrides, point, strict=True) if _conditional(o) and _has(cfg, o.key_or_group)
+        ]
+        for o, _ in extra:
+            unused.pop(o.key_or_group, None)
+        if extra:
+            kept += [text for _, text in extra]
+            cfg = _compose(loader, config, tuple(kept))
+        settings = experiment.resolve(checked(cfg, cfg.hydra.runtime.choices))
+        cell = Cell(tuple(kept), settings)
+        cells.setdefault(str(cell.folder), cell)
+    for key in unused:
+        raise UserError(f"{key}: no run of this sweep has such a key.{did_you_mean(key, known)}")
+    return list(cells.values())
+
+
+def _conditional(override: Override) -> bool:
+    """Whether it sets a key inside an option, so that it may not apply to every cell."""
+    key = override.key_or_group
+    return "." in key and key.split(".")[0] in GROUPS and not override.is_add() and not override.is_delete()
+
+
+def _values(override: Override) -> Iterator[str]:
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        yield from (f"{key}={value}" for value in override.sweep_string_iterator())
+    else:
+        yield key if override.is_delete() else f"{key}={override.get_value_element_as_str()}"
+
+
+def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...]) -> DictConfig:
+    try:
+        return loader.load_sweep_config(config, list(overrides))
+    except Exception as error:
+        raise UserError(explain(error)) from error
+
+
+def _plain(cfg: DictConfig) -> dict[str, Any]:
+    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
+    assert isinstance(tree, dict)
+    return {str(k): v for k, v in tree.items()}
+
+
+def _has(cfg: DictConfig, key: str) -> bool:
+    node: Any = cfg
+    for part in key.split("."):
+        if not isinstance(node, DictConfig) or part not in node.keys():  # noqa: SIM118  ("in" is false for a null)
+            return False
+        node = node._get_node(part)
+    return True
+
+
+def _rehearse(cells: Sequence[Cell]) -> None:
+    """Refuse what cannot work, once for each kind of cell: the seed does not matter."""
+    seen = set()
+    for cell in cells:
+        settings = cell.settings.model_copy(update={"seed": 0})
+        key = experiment.folder_of(settings)
+        if key not in seen:
+            seen.add(key)
+            try:
+                experiment.rehearse(settings, experiment.load(settings.data))
+            except UserError as error:
+                raise UserError(f"{error}  [in {' '.join(cell.overrides)}]") from None
+
+
+def _launch(cells: Sequence[Cell], launcher: Launcher) -> None:
+    """One at a time where the launcher works in this process, so that each outcome is told at once; else all together."""
+    alone = type(launcher).__name__ == "BasicLauncher"
+    for i in range(0, len(cells), 1 if alone else max(1, len(cells))):
+        batch = cells[i : i + 1] if alone else cells
+        returns = launcher.launch([list(c.overrides) for c in batch], initial_job_idx=i)
+        for number, (cell, job) in enumerate(zip(batch, returns, strict=True), start=i + 1):
+            _tell(number, len(cells), cell, job)
+
+
+def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
+    text = " ".join(cell.overrides)
+    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result):
+        line = ui.outcome(job.return_value)
+    else:
+        line = f"failed: {job._return_value}"
+    ui.err.print(f"\\[{number}/{total}] {text}: ", end="")
+    ui.err.print(line, markup=False)
+
+
+def _report(cells: Sequence[Cell]) -> None:
+    """The table, and what did not go well."""
+    from dlreg import table
+
+    results = [experiment.result_of(cell.settings) for cell in cells]
+    ui.out.print(table.render(table.compare(results), "rich"))
+    counts = Counter(r.status for r in results)
+    ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
+    for cell, result in zip(cells, results, strict=True):
+        train._outcomes.append(result.status)
+        if result.status in ("failed", "interrupted"):
+            ui.err.print(f"{result.status}: {' '.join(cell.overrides)}: {result.message}", markup=False)
+            ui.err.print(f"  {cell.folder}", markup=False)

@@ -1,0 +1,270 @@
+"""The training loop. It knows torch and the eight verbs of a regularizer, and no technique by name."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dlreg.context import Context, Progress
+from dlreg.data.base import Data, Split
+from dlreg.data.normalize import to_unit
+from dlreg.errors import Diverged
+from dlreg.reg.base import Chain, Fitted, History
+
+CHECK = 32  # steps between two looks at the losses: each look waits for the device
+EVAL_BATCH = 2000
+
+
+class Report(Protocol):
+    """Who is told how the fit goes."""
+
+    def step(self, done: float, loss: float) -> None:
+        """`done` epochs (with the fraction), the latest cross-entropy."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One row of the history."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long and in what pieces to train."""
+
+    epochs: int
+    batch_size: int
+    sampler: str
+    schedule: Callable[[Progress], float]
+    autocast: AbstractContextManager[Any]
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    reg: Chain,
+    x: Tensor,
+    y: Tensor,
+    autocast: AbstractContextManager[Any] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One update on x `(N, ...)` and class probabilities y `(N, K)`.
+
+    Returns the objective, the cross-entropy and the number of errors before the update, still on the device.
+    """
+    x, y = reg.batch(model, x, y)
+    autocast = autocast or nullcontext()
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
+        optimizer.zero_grad()
+        with autocast:
+            logits = model(x)
+        logits = logits.to(y.dtype)
+        loss = F.cross_entropy(logits, y)
+        objective = loss + reg.penalty(model, x, y, logits)
+        objective.backward(create_graph=getattr(optimizer, "second_order", False))
+        reg.gradient(model)
+        if not seen:
+            wrong = (logits.detach().argmax(1) != y.argmax(1)).sum()
+            seen.append((objective.detach(), loss.detach(), wrong))
+        return objective
+
+    optimizer.step(closure)
+    reg.project(model)
+    return seen[0]
+
+
+def fit(
+    model: nn.Module,
+    optimizer: Optimizer,
+    reg: Chain,
+    data: Data,
+    context: Context,
+    loop: Loop,
+    report: Report,
+    saved: dict[str, Any] | None,
+    save: Callable[[dict[str, Any]], None],
+) -> Fitted:
+    """Train until the last epoch or until a technique stops, saving after every epoch; continue from `saved` if given.
+
+    Raises:
+        Diverged: a loss, a weight or a running statistic is no longer finite.
+    """
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
+    history: History = []
+    best: dict[str, Tensor] | None = None
+    stopped = False
+    if saved:
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        reg.states = saved["states"]
+        history, best, stopped = saved["history"], saved["best"], saved["stopped"]
+    while len(history) < loop.epochs and not stopped:
+        row = run_epoch(model, optimizer, reg, data, context, loop, len(history), report)
+        history.append(row)
+        if _improved(history):
+            best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        stopped = reg.end_epoch(model, history)
+        save(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "states": reg.states,
+                "history": history,
+                "best": best,
+                "stopped": stopped,
+            }
+        )
+        report.epoch(row)
+    best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
+    return Fitted(reg.finish(model), best_val, history)
+
+
+def run_epoch(
+    model: nn.Module,
+    optimizer: Optimizer,
+    reg: Chain,
+    data: Data,
+    context: Context,
+    loop: Loop,
+    epoch: int,
+    report: Report,
+) -> dict[str, Any]:
+    """Train one epoch and validate. Returns its row of the history."""
+    context.begin_epoch(epoch)
+    started = time.perf_counter()
+    model.train()
+    targets = torch.eye(data.classes, device=context.device)
+    order = list(batches(loop.sampler, len(data.train), loop.batch_size, context))
+    first_step, total = epoch * len(order), loop.epochs * len(order)
+    tally = Tally(first_step)
+    for i, index in enumerate(order):
+        context.progress = Progress(first_step + i, len(order), total)
+        _set_rate(optimizer, loop.schedule(context.progress))
+        context.lr = optimizer.param_groups[0]["lr"]
+        x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
+        tally.add(*train_step(model, optimizer, reg, x, y, loop.autocast), len(index))
+        if len(tally.sizes) == CHECK:
+            report.step(epoch + (i + 1) / len(order), tally.flush())
+    tally.flush()
+    _check_finite(model, first_step + len(order) - 1)
+    trained = time.perf_counter() - started
+    val = evaluate(model, data.val, loop.autocast) if len(data.val) else {"loss": None, "error": None}
+    if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
+        raise Diverged(first_step + len(order) - 1)
+    return {
+        "epoch": epoch + 1,
+        "train_loss": tally.loss / tally.samples,
+        "train_error": tally.wrong / tally.samples,
+        "val_loss": val["loss"],
+        "val_error": val["error"],
+        "lr": context.lr,
+        "seconds": time.perf_counter() - started,
+        "images_per_second": tally.samples / trained,
+    }
+
+
+class Tally:
+    """Sums over an epoch, kept on the device and read every `CHECK` steps: one wait instead of one per step."""
+
+    def __init__(self, first_step: int) -> None:
+        self.loss, self.wrong, self.samples, self.next_step = 0.0, 0, 0, first_step
+        self._clear()
+
+    def add(self, objective: Tensor, loss: Tensor, wrong: Tensor, size: int) -> None:
+        """Remember one step's numbers without reading them."""
+        self.objectives.append(objective)
+        self.losses.append(loss)
+        self.wrongs.append(wrong)
+        self.sizes.append(size)
+
+    def flush(self) -> float:
+        """Read what was remembered; returns the latest loss. Raises Diverged at the first that is not finite."""
+        if not self.sizes:
+            return 0.0
+        objectives, losses = torch.stack([torch.stack(self.objectives), torch.stack(self.losses)]).double().cpu()
+        bad = (~(objectives.isfinite() & losses.isfinite())).nonzero()
+        if len(bad):
+            raise Diverged(self.next_step + int(bad[0]))
+        self.loss += float(losses @ torch.tensor(self.sizes, dtype=torch.float64))
+        self.wrong += int(torch.stack(self.wrongs).sum())
+        self.samples += sum(self.sizes)
+        self.next_step += len(self.sizes)
+        self._clear()
+        return float(losses[-1])
+
+    def _clear(self) -> None:
+        self.objectives: list[Tensor] = []
+        self.losses: list[Tensor] = []
+        self.wrongs: list[Tensor] = []
+        self.sizes: list[int] = []
+
+
+def batches(sampler: str, n: int, batch_size: int, context: Context) -> Iterator[Tensor]:
+    """The indices of each batch of one epoch. A last batch of a single sample is left out (batch norm needs two)."""
+    generator = context.generator("order", "cpu")
+    if sampler == "cyclic":
+        order = torch.arange(n)
+    elif sampler == "random":
+        order = torch.randint(n, (n,), generator=generator)
+    else:
+        order = torch.randperm(n, generator=generator)
+    parts = order.to(context.device).split(batch_size)
+    return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None = None
+) -> dict[str, float | None]:
+    """Mean cross-entropy, error and top-5 error (None under 6 classes) in evaluation mode, as fractions."""
+    model.eval()
+    device = next(model.parameters()).device
+    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    classes = 0
+    for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
+        y = y.to(device)
+        with autocast or nullcontext():
+            logits = model(to_unit(x.to(device)))
+        logits = logits.float()
+        classes = logits.shape[1]
+        top = logits.topk(min(5, classes), 1).indices == y.unsqueeze(1)
+        sums += torch.stack(
+            [F.cross_entropy(logits, y, reduction="sum"), top[:, 0].logical_not().sum(), top.any(1).logical_not().sum()]
+        )
+    loss, error, top5 = (sums / len(split)).tolist()
+    return {"loss": loss, "error": error, "top5_error": top5 if classes > 5 else None}
+
+
+def _improved(history: History) -> bool:
+    """Whether the last epoch has the lowest validation error so far; the loss decides between equals."""
+    if history[-1]["val_error"] is None:
+        return False
+    *before, last = [(row["val_error"], row["val_loss"]) for row in history]
+    return not before or last < min(before)
+
+
+def _with_weights(model: nn.Module, weights: dict[str, Tensor] | None) -> nn.Module | None:
+    if weights is None:
+        return None
+    other = copy.deepcopy(model)
+    other.load_state_dict(weights)
+    return other
+
+
+def _set_rate(optimizer: Optimizer, multiplier: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * multiplier
+
+
+def _check_finite(model: nn.Module, step: int) -> None:
+    tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
+    if not bool(torch.stack([n.double() for n in torch._foreach_norm(tensors)]).isfinite().all()):
+        raise Diverged(step)

@@ -1,0 +1,116 @@
+"""What a person sees while runs go on: bars on a terminal, plain lines elsewhere. Results go to stdout, the rest to stderr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dlreg.result import Result
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+LINE_EVERY = 2.0  # seconds between two plain lines of a run that has no terminal
+
+
+def percent(fraction: float | None) -> str:
+    """`3.21 %`, or a dash for no number."""
+    return "—" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+class Live:
+    """The display of one process: at most one bar for the sweep and one for the run in hand."""
+
+    def __init__(self, bars: bool) -> None:
+        self.progress: Progress | None = None
+        if bars and err.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            self.progress = Progress(*columns, TimeRemainingColumn(), console=err, transient=True)
+        self.in_sweep = False
+
+    @contextmanager
+    def run(self, label: str, epochs: int) -> Iterator[RunReport]:
+        """The display of one run."""
+        task = self.progress.add_task(label, total=epochs, note="") if self.progress else None
+        try:
+            yield RunReport(self, task, epochs)
+        finally:
+            if self.progress and task is not None:
+                self.progress.remove_task(task)
+
+    @contextmanager
+    def sweep(self, total: int, count_done: Callable[[], int]) -> Iterator[None]:
+        """A bar over the runs of a sweep, by counting results: it works for every launcher."""
+        self.in_sweep = True
+        if self.progress is None:
+            yield
+            return
+        task, stop = self.progress.add_task("sweep", total=total, note=f"0/{total}"), threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(0.3):
+                done = count_done()
+                self.progress.update(task, completed=done, note=f"{done}/{total}")  # type: ignore[union-attr]
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self.progress.remove_task(task)
+
+    def __enter__(self) -> Live:
+        if self.progress:
+            self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.progress:
+            self.progress.stop()
+
+
+class RunReport:
+    """`dlreg.train.Report` for people."""
+
+    def __init__(self, live: Live, task: Any, epochs: int) -> None:
+        self.live, self.task, self.epochs = live, task, epochs
+        self.note, self.last_line = "", time.monotonic()
+
+    def step(self, done: float, loss: float) -> None:
+        """Move the bar."""
+        if self.live.progress:
+            note = self.note or f"loss {loss:.3f}"
+            self.live.progress.update(self.task, completed=done, note=note)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Move the bar; without one, print a line now and then."""
+        self.note = (
+            f"epoch {row['epoch']}/{self.epochs}  train {percent(row['train_error'])}  val {percent(row['val_error'])}  "
+            f"{row['images_per_second']:,.0f} images/s"
+        )
+        if self.live.progress:
+            self.live.progress.update(self.task, completed=row["epoch"], note=self.note)
+        elif not self.live.in_sweep and (
+            row["epoch"] in (1, self.epochs) or time.monotonic() - self.last_line > LINE_EVERY
+        ):
+            self.last_line = time.monotonic()
+            err.print(self.note)
+
+
+def outcome(result: Result) -> str:
+    """One line about how a run ended."""
+    if result.status != "done":
+        return f"{result.status}: {result.message}"
+    assert result.test
+    error, seconds = percent(result.test["last"]["error"]), result.seconds or 0.0
+    return f"test error {error}  ({seconds:.1f} s)"
+
+
+live: Live | None = None  # the display of the sweep in hand, if there is one in this process
