@@ -15,7 +15,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dlreg.config import GROUPS, Settings, conf_dir, settings, walk
+from dlreg.config import GROUPS, Settings, conf_dir, settings
 from dlreg.errors import UserError, did_you_mean
 
 
@@ -59,9 +59,7 @@ def explain(error: BaseException) -> str:
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(cause, OmegaConfBaseException) and key and "not in" in str(cause):
-        known = [k for k, _ in walk(_defaults())] + list(GROUPS)
-        text = f"{key}: there is no such key."
-        return text + (did_you_mean(key, known) or f" Allowed at the top: {', '.join(sorted(_defaults()))}.")
+        return _no_key(key, cause)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: this override cannot be read (KEY=VALUE; quote what the shell would take apart)"
     missing = re.match(r"(?:In '[^']+': )?Could not (?:find|load) '([^']+)'", str(error))
@@ -106,8 +104,13 @@ def _no_option(path: str, listed: Sequence[str] | None) -> str:
     return f"{group}={name}: there is no such option.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."
 
 
-def _defaults() -> dict[str, Any]:
-    """The keys of the primary config, for hints."""
-    tree = OmegaConf.to_container(OmegaConf.load(conf_dir() / "config.yaml"))
-    assert isinstance(tree, dict)
-    return {str(k): v for k, v in tree.items() if k not in ("defaults", "hydra")}
+def _no_key(key: str, cause: OmegaConfBaseException) -> str:
+    """A key that is not there: perhaps its option was not chosen, else the nearest among its neighbours."""
+    parent, _, word = key.rpartition(".")
+    if parent in GROUPS and GROUPS[parent].stack:
+        if word in options(parent):
+            return f"{key}: this run has no {word}; add {parent}={word}"
+        return f"{key}: there is no such option.{did_you_mean(word, options(parent))}"
+    neighbours = [str(k) for k in getattr(cause, "parent_node", None) or {} if k not in ("hydra", "_target_")]
+    hint = did_you_mean(word, neighbours) or f" Allowed: {', '.join(neighbours) or 'no keys'}."
+    return f"{key}: there is no such key.{hint}"

@@ -236,7 +236,8 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
         elif item["type"] == "missing":
             lines[f"{prefix}{key}"] = ["must be given"]
         else:
-            given = item["input"] if len(item["loc"]) == 1 else f"...{item['input']}"
-            text = item["msg"].replace("Input should be", "must be").replace("String should", "must").lower()
-            lines.setdefault(f"{prefix}{key}={given}", []).append(text)
+            place = "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
+            place += f".{item['loc'][1]}" if key in ("aug", "reg") and len(item["loc"]) > 1 else ""
+            text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
+            lines.setdefault(f"{prefix}{key}{place}={item['input']}", []).append(text[:1].lower() + text[1:])
     return [f"{head} {' or '.join(dict.fromkeys(parts))}" for head, parts in lines.items()]

@@ -210,7 +210,6 @@ class Fitter:
         context, model, optimizer, reg = _parts(settings, data, settings.seed if seed is None else seed)
         checkpoint = self.folder / f"checkpoint-{self.calls}"
         self.calls += 1
-        self.remarks = list(dict.fromkeys([*self.remarks, *reg.remarks()]))
         self.parameters += sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
         schedule = functools.partial(
@@ -220,6 +219,7 @@ class Fitter:
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
+        self.remarks = list(dict.fromkeys([*self.remarks, *reg.remarks()]))
         self.seconds += sum(row["seconds"] for row in fitted.history)
         return fitted
 
@@ -242,7 +242,7 @@ def fingerprint(settings: Settings) -> dict[str, Any]:
     """What besides the config decides the bits of a result."""
     cuda = settings.device.startswith("cuda")
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # a subclass of str, which a weights-only load refuses
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),

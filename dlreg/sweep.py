@@ -155,8 +155,7 @@ def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
         line = ui.outcome(job.return_value)
     else:
         line = f"failed: {job._return_value}"
-    ui.err.print(f"\\[{number}/{total}] {text}: ", end="")
-    ui.err.print(line, markup=False)
+    ui.err.print(f"[{number}/{total}] {text}: {line}", markup=False)
 
 
 def _report(cells: Sequence[Cell]) -> None:

@@ -6,13 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from dlreg.config import GROUPS, walk
 from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
 
 Format = Literal["rich", "md", "latex", "csv", "json"]
+PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
 FORMATS: tuple[Format, ...] = ("rich", "md", "latex", "csv", "json")
 
 
@@ -73,6 +74,15 @@ def compare(results: Sequence[Result], baseline: str | None = None) -> Table:
     return Table(varying, rows, _common(described, varying, results))
 
 
+def arranged(table: Table) -> Table:
+    """The same table with the baseline on top and the rest in the order of their labels, plain options first."""
+
+    def place(row: Row) -> tuple[Any, ...]:
+        return (row.delta is not None or row.test_error is None, [(v not in PLAIN, v) for v in row.label.values()])
+
+    return replace(table, rows=sorted(table.rows, key=place))
+
+
 def describe(config: Mapping[str, Any]) -> dict[str, str]:
     """A run in words: `optimizer -> adam`, `reg -> dropout+maxnorm`, `reg.dropout.p -> 0.3`, `epochs -> 20` ..."""
     words: dict[str, str] = {}
@@ -116,8 +126,7 @@ def _varying(described: Sequence[dict[str, str]]) -> list[str]:
 def _baseline(labels: list[Any], groups: Mapping[Any, list[Result]], wanted: str | None) -> Any:
     if wanted is not None:
         return next((label for label in labels if wanted in " ".join(f"{k}={v}" for k, v in label)), None)
-    plain = ("none", "default", "constant", "sgd", "")
-    return min(labels, key=lambda label: sum(value not in plain for _, value in label), default=None)
+    return min(labels, key=lambda label: sum(value not in PLAIN for _, value in label), default=None)
 
 
 def _row(label: dict[str, str], results: Sequence[Result], baseline: Sequence[Result] | None) -> Row:
@@ -174,7 +183,7 @@ def render(table: Table, style: Format) -> Any:
     import pandas as pd
 
     if style == "csv":
-        return pd.DataFrame(_flat(table)).to_csv(index=False).rstrip("\n")
+        return pd.DataFrame(_flat(table)).convert_dtypes().to_csv(index=False).rstrip("\n")
     frame = pd.DataFrame([_cells(table, row) for row in table.rows], dtype=str)
     if style == "md":
         cells = frame.map(lambda text: text.replace("|", "\\|"))
@@ -249,8 +258,6 @@ def _flat(table: Table) -> list[dict[str, Any]]:
 
 
 def _json(table: Table) -> dict[str, Any]:
-    from dataclasses import asdict
-
     return asdict(table)
 
 

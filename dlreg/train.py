@@ -24,6 +24,9 @@ CHECK = 32  # steps between two looks at the losses: each look waits for the dev
 EVAL_BATCH = 2000
 
 
+Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss
+
+
 class Report(Protocol):
     """Who is told how the fit goes."""
 
@@ -43,6 +46,7 @@ class Loop:
     sampler: str
     schedule: Callable[[Progress], float]
     autocast: AbstractContextManager[Any]
+    criterion: Criterion = F.cross_entropy
 
 
 def train_step(
@@ -52,13 +56,17 @@ def train_step(
     x: Tensor,
     y: Tensor,
     autocast: AbstractContextManager[Any] | None = None,
+    criterion: Criterion = F.cross_entropy,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One update on x `(N, ...)` and class probabilities y `(N, K)`.
 
-    Returns the objective, the cross-entropy and the number of errors before the update, still on the device.
+    An optimizer says with `order` which derivatives it uses: 0 none, 1 (unless it says otherwise) gradients, 2 gradients
+    that can be differentiated again. Returns the objective, the loss without penalties and the number of errors before
+    the update, still on the device.
     """
     x, y = reg.batch(model, x, y)
     autocast = autocast or nullcontext()
+    order = getattr(optimizer, "order", 1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
@@ -66,10 +74,11 @@ def train_step(
         with autocast:
             logits = model(x)
         logits = logits.to(y.dtype)
-        loss = F.cross_entropy(logits, y)
+        loss = criterion(logits, y)
         objective = loss + reg.penalty(model, x, y, logits)
-        objective.backward(create_graph=getattr(optimizer, "second_order", False))
-        reg.gradient(model)
+        if order:
+            objective.backward(create_graph=order > 1)
+            reg.gradient(model)
         if not seen:
             wrong = (logits.detach().argmax(1) != y.argmax(1)).sum()
             seen.append((objective.detach(), loss.detach(), wrong))
@@ -150,7 +159,7 @@ def run_epoch(
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
-        tally.add(*train_step(model, optimizer, reg, x, y, loop.autocast), len(index))
+        tally.add(*train_step(model, optimizer, reg, x, y, loop.autocast, loop.criterion), len(index))
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()

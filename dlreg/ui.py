@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from dlreg.result import Result
 
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal:  # a file or a pipe has no width to fit into
+    out.width = 200
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 LINE_EVERY = 2.0  # seconds between two plain lines of a run that has no terminal
 

@@ -27,7 +27,7 @@ def run(argv: list[str]) -> int:
             )
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for group in wanted:
-        stacks = f"stacks: {group}=[a,b]" if GROUPS[group].stack else ""
+        stacks = f"stacks: {group}=\\[a,b]" if GROUPS[group].stack else ""
         table.add_row(f"[bold]{group}[/bold]", stacks)
         for name, path in options(group, folders).items():
             table.add_row(f"  {name}", headline(path))
@@ -37,7 +37,7 @@ def run(argv: list[str]) -> int:
 
 
 def headline(path: Path) -> str:
-    """The first comment line of an option's YAML."""
-    with open(path, encoding="utf-8") as file:
-        first = file.readline()
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    """The first comment line of an option's YAML (Hydra's own `# @package` lines apart)."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = next((line for line in lines if not line.startswith("# @")), "")
+    return first.lstrip("# ") if first.startswith("#") else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from dlreg import durable, ui
 from dlreg.errors import UserError
 from dlreg.result import read_all
-from dlreg.table import FORMATS, compare, render
+from dlreg.table import FORMATS, arranged, compare, render
 
 
 def run(argv: list[str]) -> int:
@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
         ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
     if not results:
         raise UserError(f"no runs in {', '.join(map(str, given.folders))}; `dlreg train` makes one")
-    table = compare(results, given.baseline)
+    table = arranged(compare(results, given.baseline))
     if given.baseline and not any(r.delta is None and r.test_error for r in table.rows):
         raise UserError(f"--baseline={given.baseline}: no row is called that")
     if given.format == "rich" and given.output:

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dlreg.compose import checked, explain, user_config_dirs
-from dlreg.config import conf_dir
+from dlreg.config import Settings, conf_dir
 from dlreg.errors import Interrupted, UserError
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")
@@ -34,6 +34,7 @@ def run(argv: list[str]) -> int:
     if folders and not os.path.isdir(folders[0]):
         raise UserError(f"--config-dir={folders[0]} is not a folder")
     _outcomes.clear()
+    _refused.clear()
     with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), _signals():
         try:
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
@@ -43,20 +44,39 @@ def run(argv: list[str]) -> int:
             if os.environ.get("DLREG_DEBUG"):
                 raise
             raise UserError(explain(error)) from error
+    if _refused:
+        raise _refused.pop()
     return 1 if "failed" in _outcomes else 0
 
 
 def task(cfg: DictConfig) -> Any:
     """One job: a run by itself, or a cell of a sweep (perhaps in a worker process). Returns its Result."""
+    job = HydraConfig.get()
+    if job.mode == RunMode.MULTIRUN:
+        return _cell(cfg, job)
+    try:
+        return _single(checked(cfg, job.runtime.choices))
+    except UserError as error:  # carried past Hydra, which would print a line of its own
+        _refused.append(error)
+        return None
+
+
+_outcomes: list[str] = []  # the status of every run of this command, for the exit status
+_refused: list[UserError] = []
+
+
+def _cell(cfg: DictConfig, job: Any) -> Any:
     from dlreg import experiment, ui
 
-    job = HydraConfig.get()
     settings = checked(cfg, job.runtime.choices)
-    if job.mode == RunMode.MULTIRUN:
-        # Failures of one cell are Results; what is refused only now (a disk that filled up) must not stop the others.
-        live = ui.live or ui.Live(bars=False)
-        with live.run(_label(job.overrides.task), settings.epochs) as report:
-            return experiment.run(settings, report)
+    live = ui.live or ui.Live(bars=False)
+    with live.run(_label(job.overrides.task), settings.epochs) as report:
+        return experiment.run(settings, report)
+
+
+def _single(settings: Settings) -> Any:
+    from dlreg import experiment, ui
+
     folder = experiment.folder_of(settings)
     before = None if settings.rerun else experiment.finished_result(folder)
     with ui.Live(settings.progress) as live, live.run(folder.name, settings.epochs) as report:
@@ -67,9 +87,6 @@ def task(cfg: DictConfig) -> Any:
     _outcomes.append(result.status)
     _summary(result, folder, bool(before))
     return result
-
-
-_outcomes: list[str] = []  # the status of every run of this command, for the exit status
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:

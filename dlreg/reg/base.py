@@ -51,7 +51,7 @@ class Regularizer:
         return self.context.generator(f"{self.stream}/{self.name}")
 
     def remark(self) -> str | None:
-        """After `setup`: one line if the technique found nothing to act on, so that no row is a silent no-op."""
+        """After a fit: one line if the technique found nothing to act on, so that no row is a silent no-op."""
         return None
 
     def train(self, fit: Fit, data: Data) -> Fitted:
@@ -113,7 +113,7 @@ class Chain(Regularizer):
             part.state = saved[word]
 
     def remarks(self) -> list[str]:
-        """What the parts have to say after `setup`."""
+        """What the parts have to say after a fit."""
         return [text for part in self.parts.values() if (text := part.remark())]
 
     def train(self, fit: Fit, data: Data) -> Fitted:

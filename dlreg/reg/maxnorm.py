@@ -21,11 +21,23 @@ class MaxNorm(Regularizer):
     def __init__(self, *, c: Positive) -> None:
         self.c = c
 
+    def setup(self, model: nn.Module) -> nn.Module:
+        """No vector seen yet."""
+        self.state["longest"] = torch.zeros((), device=self.context.device)
+        return model
+
+    def remark(self) -> str | None:
+        """When no vector ever reached the ball's surface."""
+        longest = float(self.state["longest"])
+        return None if longest > self.c else f"{self.name} never acted: the longest weight vector was {longest:.3g}"
+
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """Rescale the rows that are too long."""
         rows = [w.flatten(1) for w in weights(model)]
         norms = [torch.linalg.vector_norm(w, dim=1, keepdim=True) for w in rows]
+        longest = torch.cat([n.view(-1) for n in norms]).max()
+        self.state["longest"] = torch.maximum(self.state["longest"], longest)
         # c / max(norm, c) is exactly 1 for a row inside the ball: such a row keeps its bits.
         torch._foreach_clamp_min_(norms, self.c)
         torch._foreach_reciprocal_(norms)

@@ -1,0 +1,83 @@
+"""What tests share: settings by override, tiny files in every data format, a silent report."""
+
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlreg import experiment
+from dlreg.compose import compose, options
+from dlreg.config import GROUPS
+
+SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+torch.set_num_threads(1)  # the suite runs on several processes
+
+EVERY_OPTION = [(group, name) for group in GROUPS for name in options(group)]
+
+
+class Silent:
+    """A report that nobody reads."""
+
+    def step(self, done, loss):
+        pass
+
+    def epoch(self, row):
+        pass
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """settings("reg=dropout", ...) -> checked Settings of a small run on the digits, with outputs in a fresh folder."""
+
+    def make(*overrides):
+        small = ["epochs=2", "batch_size=64", "data.train_size=128", "model.hidden=[16]", "device=cpu", "threads=1"]
+        if any(o.startswith("model=") for o in overrides):
+            small.remove("model.hidden=[16]")
+        given = {o.split("=")[0] for o in overrides}
+        small = [o for o in small if o.split("=")[0] not in given]
+        return compose([f"outputs={tmp_path}/outputs", *small, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def run(settings):
+    """run("reg=dropout", ...) -> Result."""
+    return lambda *overrides: experiment.run(settings(*overrides), Silent())
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """A folder with a small, valid copy of every file-based data set."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name in ("MNIST", "FashionMNIST", "KMNIST"):
+        write_idx_set(root / name / "raw", rng)
+    for name, classes in (("cifar10", 10), ("cifar100", 100), ("data", 3)):
+        arrays = {}
+        for part, n in (("train", 40), ("test", 20)):
+            arrays[f"x_{part}"] = rng.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+            arrays[f"y_{part}"] = np.arange(n) % classes
+        np.savez(root / f"{name}.npz", **arrays)
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            folder = root / part / label
+            folder.mkdir(parents=True)
+            for i in range(20):
+                Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+def write_idx_set(folder, rng, n=40):
+    folder.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        head = struct.pack(">IIII", 0x0803, n, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head + images.tobytes()))
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 0x0801, n) + labels.tobytes())

@@ -1,0 +1,108 @@
+"""Every YAML on disk: it composes, builds, trains, repeats its bits, resumes, and leaves others' random numbers alone."""
+
+import inspect
+import re
+
+import pytest
+import torch
+from conftest import EVERY_OPTION, Silent
+
+from dlreg import durable, experiment
+from dlreg.commands.list import headline
+from dlreg.compose import options
+from dlreg.config import GROUPS, hyperparameters, locate
+from dlreg.result import run_id
+
+FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
+STACKED = [(g, n) for g, n in EVERY_OPTION if GROUPS[g].stack]
+IDS = [f"{group}={name}" for group, name in EVERY_OPTION]
+
+
+def overrides(group, name, data_root):
+    small = [f"{group}={name}"]
+    if group == "data":
+        small += [f"data.root={data_root}", "data.download=false", "data.train_size=null", "data.val_size=0.2"]
+    if group == "model" and name == "resnet":
+        small += ["model.depth=8", "model.width=4"]
+    if group == "aug":
+        small += ["model=lenet"]
+    return small
+
+
+def final_state(settings):
+    """The weights and history of a run, without the clock."""
+    folder = experiment.folder_of(settings)
+    result = experiment.run(settings, Silent())
+    content = durable.read_checked(folder / "weights")
+    clockless = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in result.history]
+    return result, content, clockless
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)
+def test_trains(group, name, run, data_root):
+    result = run(*overrides(group, name, data_root))
+    assert result.status in ("done", "diverged"), result.message
+    if result.status == "done":
+        assert 0 <= result.test["last"]["error"] <= 1
+        assert result.test_reads == 1
+
+
+@pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)
+def test_card_is_complete(group, name, settings, data_root):
+    """A headline, a docstring with a source, and a YAML with exactly the option's keys: Python has no second default."""
+    path = options(group)[name]
+    assert headline(path)
+    chosen = getattr(settings(*overrides(group, name, data_root)), group)
+    for node in chosen.values() if GROUPS[group].stack else [chosen]:
+        doc = inspect.getdoc(locate(group, node)) or ""
+        assert len(doc.splitlines()[0]) > 1 and (
+            name in ("none", "constant") or group in ("data", "model") or "https://" in doc
+        )
+        for key, (annotation, default) in hyperparameters(group, node).items():
+            assert key in node, f"{path} lacks {key}"
+            assert default is inspect.Parameter.empty or default is ..., f"{key} has a second default in Python"
+            assert annotation is not None
+
+
+@pytest.mark.parametrize(("group", "name"), STACKED)
+def test_same_seed_same_bits(group, name, settings):
+    first = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/a"))
+    again = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/b"))
+    assert first[1] == again[1] and first[2] == again[2]
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g, n in EVERY_OPTION if g != "data"])
+def test_killed_and_continued_is_bit_identical(group, name, settings, data_root):
+    """Stop right after the first epoch's checkpoint, forget everything, run the same command again."""
+    words = overrides(group, name, data_root)
+    base = settings().outputs
+    whole = final_state(settings(*words, f"outputs={base}/whole"))
+    if whole[0].status != "done":
+        pytest.skip(f"{name} diverges here: {whole[0].message}")
+
+    class Killed(BaseException):
+        pass
+
+    class Killer(Silent):
+        def epoch(self, row):
+            raise Killed
+
+    cut = settings(*words, f"outputs={base}/cut")
+    with pytest.raises(Killed):
+        experiment.run(cut, Killer())
+    torch.manual_seed(12345)  # whatever the global generator holds must not matter
+    continued = final_state(cut)
+    assert continued[0].status == "done", continued[0].message
+    assert continued[2] == whole[2]
+    assert continued[1] == whole[1]
+    assert continued[0].test == whole[0].test
+
+
+def test_every_option_has_an_id_of_its_own(settings, data_root):
+    ids = [run_id(experiment.resolve(settings(*overrides(g, n, data_root))).model_dump()) for g, n in EVERY_OPTION]
+    plain = [n for g, n in EVERY_OPTION if n in ("none", "default", "constant")]
+    defaults = (
+        len(plain) + 3 - 1
+    )  # the defaults of data, model and optimizer are the plain run too, but aug runs on lenet
+    assert len(set(ids)) >= len(ids) - defaults
+    assert all(re.fullmatch(r"[A-Za-z0-9_+.-]+", i) for i in ids)
