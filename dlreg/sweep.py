@@ -49,6 +49,7 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     with ui.Live(bool(cells[0].settings.progress)) as ui.live:
         assert ui.live is not None
+        ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with ui.live.sweep(len(cells), lambda: sum((c.folder / "result.json").exists() for c in cells)):
             _launch(todo, launcher)
     ui.live = None
@@ -144,7 +145,7 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> None:
 
 
 def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
-    text = " ".join(cell.overrides)
+    text = ui.live.label(cell.overrides) if ui.live else ""
     if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result):
         line = ui.outcome(job.return_value)
     else:
