@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from dlreg.hyper import AtLeastOne, Count, Decay, Positive
+from dlreg.hyper import AtLeastOne, Count, Fraction, Positive
 from dlreg.optimizer.base import Closure, ClosureRule, evaluate
 
 
@@ -56,7 +56,7 @@ class Annealing(ClosureRule):
     order: ClassVar[int] = 0
 
     def __init__(
-        self, params: list[Parameter], *, lr: Positive, trials: Count, temperature: Positive, cooling: Decay
+        self, params: list[Parameter], *, lr: Positive, trials: Count, temperature: Positive, cooling: Fraction
     ) -> None:
         super().__init__(params, lr=lr, trials=trials, temperature=temperature, cooling=cooling)
 

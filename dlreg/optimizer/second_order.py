@@ -117,10 +117,12 @@ class Newton(ClosureRule):
     def _hessian(flat: Tensor, w: list[Parameter]) -> Tensor:
         rows = []
         for units in torch.eye(len(flat), dtype=flat.dtype, device=flat.device).split(BATCH):
-            parts = torch.autograd.grad(
-                flat, w, units, retain_graph=True, is_grads_batched=True, allow_unused=True, materialize_grads=True
-            )
-            rows.append(torch.cat([part.reshape(len(units), -1) for part in parts], 1))
+            parts = torch.autograd.grad(flat, w, units, retain_graph=True, is_grads_batched=True, allow_unused=True)
+            dense_parts = [
+                flat.new_zeros(len(units), p.numel()) if part is None else part.reshape(len(units), -1)
+                for p, part in zip(w, parts, strict=True)
+            ]
+            rows.append(torch.cat(dense_parts, 1))
         return torch.cat(rows)
 
     def _solve(self, hessian: Tensor, g: Tensor) -> Tensor:
@@ -155,4 +157,5 @@ class LBFGS(optim.LBFGS):
         line_search: Literal["strong_wolfe", "none"],
     ) -> None:
         search = None if line_search == "none" else line_search
-        super().__init__(params, lr=lr, max_iter=max_iter, history_size=history_size, line_search_fn=search)
+        # torch's own limit of evaluations, 1.25 max_iter, leaves a line search no room when max_iter is small.
+        super().__init__(params, lr, max_iter, max_iter + 25, history_size=history_size, line_search_fn=search)
