@@ -148,6 +148,8 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
         _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
+        if getattr(optimizer, "full_batch", False):
+            _needs_full_batch(settings, len(data.train))
         context.begin_epoch(0)
         model.train()
         sample = data.train[few.to(context.device)]
@@ -161,6 +163,15 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         raise UserError(
             f"these options do not work together: {first} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
         ) from error
+
+
+def _needs_full_batch(settings: Settings, n: int) -> None:
+    name = settings.optimizer["name"]
+    why = f"optimizer={name} needs the same loss in every step, that of the whole training set"
+    if settings.batch_size != "full" and settings.batch_size < n:
+        raise UserError(f"batch_size={settings.batch_size} does not work: {why}; give batch_size=full")
+    if settings.sampler in ("random", "balanced"):
+        raise UserError(f"sampler={settings.sampler} draws with replacement: {why}; give sampler=shuffle or cyclic")
 
 
 def claim(folder: Path) -> AbstractContextManager[Any]:
