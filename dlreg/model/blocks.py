@@ -48,6 +48,22 @@ def weight_layers(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, WEIGHT_LAYERS)]
 
 
+def activations(model: nn.Module) -> list[nn.Module]:
+    """Every nonlinearity of `activation`, in the order of the forward pass of a plain stack."""
+    return [module for module in model.modules() if isinstance(module, tuple(_ACTIVATIONS.values()))]
+
+
+def plain_name(parameter: str) -> str:
+    """`net.layers.1.parametrizations.weight.original` -> `layers.1.weight`: a parameter's name for the user."""
+    name = parameter.removeprefix("net.").replace(".parametrizations.", ".")
+    return name.split(".original")[0]
+
+
+def layer_name(parameter: str) -> str:
+    """The name of the layer that a parameter belongs to, `layers.1` above."""
+    return plain_name(parameter).rpartition(".")[0]
+
+
 def weights(model: nn.Module) -> Iterator[nn.Parameter]:
     """Every trainable weight tensor: biases and normalization parameters have one dimension and are left out."""
     return (p for p in model.parameters() if p.requires_grad and p.dim() > 1)
