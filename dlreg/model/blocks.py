@@ -27,8 +27,16 @@ def activation(name: Activation) -> nn.Module:
     return _ACTIVATIONS[name]()
 
 
+class KeepPath(nn.Module):
+    """The branch as it is."""
+
+    def forward(self, branch: nn.Module, x: Tensor) -> Tensor:
+        """branch(x)."""
+        return branch(x)
+
+
 class Residual(nn.Module):
-    """y = f(shortcut(x) + drop_path(branch(x))). `drop_path` is the seam for stochastic depth.
+    """y = f(shortcut(x) + drop_path(branch, x)). `drop_path` is the seam for stochastic depth, which may skip the branch.
 
     He, Zhang, Ren, Sun (2016), eq. 1 and 2, https://arxiv.org/abs/1512.03385
     """
@@ -36,11 +44,11 @@ class Residual(nn.Module):
     def __init__(self, branch: nn.Module, shortcut: nn.Module, after: nn.Module) -> None:
         super().__init__()
         self.branch, self.shortcut, self.after = branch, shortcut, after
-        self.drop_path: nn.Module = nn.Identity()
+        self.drop_path: nn.Module = KeepPath()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        return self.after(self.shortcut(x) + self.drop_path(self.branch(x)))
+        return self.after(self.shortcut(x) + self.drop_path(self.branch, x))
 
 
 def weight_layers(model: nn.Module) -> list[nn.Module]:

@@ -46,7 +46,7 @@ class Lagrangian(Regularizer):
     """min over w, max over m >= 0 of loss + m (||w||^2 - c^2) / 2, with m <- max(0, m + rate (||w||^2 - c^2) / 2) per step.
 
     Goodfellow et al. (2016), eq. 7.25-7.28, https://www.deeplearningbook.org/contents/regularization.html; the multiplier's
-    ascent: Platt & Barr (1987), https://papers.nips.cc/paper/4-constrained-differential-optimization. With Omega(w) =
+    ascent: Platt & Barr (1987), Constrained differential optimization. With Omega(w) =
     ||w||^2 / 2 the multiplier is the alpha of `l2`: where it settles, this is L2 with the alpha that makes ||w|| = c. Before
     it settles the constraint may be violated. Biases and normalization parameters are left out.
     """

@@ -67,10 +67,10 @@ class KLSparsity(ActivationPenalty):
 
     KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)): Ng (2011), Sparse autoencoder, section 3,
     https://web.stanford.edu/class/cs294a/sparseAutoencoder_2011new.pdf; Nair & Hinton (2009),
-    https://papers.nips.cc/paper/3630-3d-object-recognition-with-deep-belief-nets. It is defined for sigmoid units only. For
-    every other nonlinearity, where m may exceed 1, the stated variant is (m - rho)^2 / 2, whose gradient m - rho is what
-    the code behind Srivastava et al. (2014), Table 9, applies to ReLU (https://github.com/nitishsrivastava/deepnet;
-    it smooths m over batches, damping .9: here m is the batch's own).
+    https://proceedings.neurips.cc/paper/2009/hash/6e7b33fdea3adc80ebd648fffb665bb8-Abstract.html. It is defined for sigmoid
+    units only. For every other nonlinearity, where m may exceed 1, the stated variant is (m - rho)^2 / 2, whose gradient
+    m - rho is what the code behind Srivastava et al. (2014), Table 9, applies to ReLU
+    (https://github.com/nitishsrivastava/deepnet; it smooths m over batches, damping .9: here m is the batch's own).
     """
 
     def __init__(self, *, alpha: NonNegative, rho: Inside) -> None:

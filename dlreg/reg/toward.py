@@ -65,7 +65,7 @@ class Tie(Regularizer):
     """Parameter sharing between layers of the same shape. Soft: loss + (alpha / 2) ||w_a - w_b||^2. Hard: one storage.
 
     Goodfellow et al. (2016), section 7.9, https://www.deeplearningbook.org/contents/regularization.html (they print
-    ||w_a - w_b||^2); soft sharing: Lasserre, Bishop, Minka (2006), https://doi.org/10.1109/CVPR.2006.18. `between` names two
+    ||w_a - w_b||^2); soft sharing: Lasserre, Bishop, Minka (2006), https://doi.org/10.1109/CVPR.2006.227. `between` names two
     layers; null stands for every two weight layers of the same shape that follow each other.
     """
 
