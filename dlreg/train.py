@@ -48,6 +48,7 @@ class Loop:
     schedule: Callable[[Progress], float]
     autocast: AbstractContextManager[Any]
     criterion: Criterion = F.cross_entropy
+    steps: int | None = None  # stop after so many updates, wherever in an epoch; the schedule still counts on `epochs`
 
 
 def train_step(
@@ -170,7 +171,9 @@ def fit(
         optimizer.load_state_dict(saved["optimizer"])
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
-    while len(history) < loop.epochs and not stopped:
+    per_epoch = _steps_per_epoch(len(data.train), loop.batch_size)
+    limit = loop.epochs * per_epoch if loop.steps is None else loop.steps
+    while len(history) * per_epoch < limit and not stopped:
         row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
@@ -188,7 +191,7 @@ def fit(
         )
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
-    return Fitted(reg.finish(model), best_val, history)
+    return Fitted(reg.finish(model), best_val, history, per_epoch)
 
 
 def run_epoch(
@@ -211,7 +214,8 @@ def run_epoch(
     order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
-    for i, index in enumerate(order):
+    left = None if loop.steps is None else loop.steps - first_step
+    for i, index in enumerate(order[:left]):
         context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
@@ -220,11 +224,11 @@ def run_epoch(
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
-    _check_finite(model, first_step + len(order) - 1)
+    _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
     val = evaluate(model, data.val, loop.autocast) if len(data.val) else {"loss": None, "error": None}
     if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
-        raise Diverged(first_step + len(order) - 1)
+        raise Diverged(context.progress.step)
     return {
         "epoch": epoch + 1,
         "train_loss": tally.loss / tally.samples,
@@ -291,6 +295,12 @@ def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Itera
         order = torch.randperm(n, generator=generator)
     parts = order.to(context.device).split(batch_size)
     return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
+
+
+def _steps_per_epoch(n: int, batch_size: int) -> int:
+    """How many batches `batches` makes."""
+    full, rest = divmod(n, batch_size)
+    return full + (rest > 1 or rest > full)
 
 
 @torch.no_grad()
