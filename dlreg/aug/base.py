@@ -65,15 +65,22 @@ def per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+def select(chosen: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """`yes` where chosen, else `no`, both finite. A weight of 0 or 1 gives one end exactly, and on a CPU several times faster
+    than torch.where.
+    """
+    return torch.lerp(no, yes, chosen.to(no.dtype))
+
+
 def each(x: Tensor, choice: Tensor, operations: Sequence[Callable[..., Tensor]], *parameters: Tensor) -> Tensor:
     """Image i through `operations[choice[i]](images, *parameters)`, with its own entries of the `(N,)` parameters.
 
     The batch is sorted by operation, so that each runs once, on all of its images. `choice` lies on the CPU: the sizes of
     the groups are known without waiting for the device.
     """
-    order = choice.argsort(stable=True).to(x.device, non_blocking=True)
+    order = choice.argsort(stable=True)
+    there, back = torch.stack([order, order.argsort()]).to(x.device, non_blocking=True)
     sizes = choice.bincount(minlength=len(operations)).tolist()
-    sorted_by_choice = [values[order].split(sizes) for values in (x, *parameters)]
-    groups = zip(operations, *sorted_by_choice, strict=True)
-    changed = torch.cat([operation(images, *own) for operation, images, *own in groups if len(images)])
-    return torch.empty_like(x).index_copy_(0, order, changed)
+    groups = [values.index_select(0, there).split(sizes) for values in (x, *parameters)]
+    changed = [operation(*own) for operation, *own in zip(operations, *groups, strict=True) if len(own[0])]
+    return torch.cat(changed).index_select(0, back)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlreg.aug.base import per_image
+from dlreg.aug.base import per_image, select
 from dlreg.errors import UserError
 
 
@@ -29,7 +29,7 @@ def grey(x: Tensor) -> Tensor:
 
 def blend(x: Tensor, other: Tensor, factor: Tensor) -> Tensor:
     """factor x + (1 - factor) other: 1 leaves x, 0 gives `other`, beyond 1 leads away from it."""
-    return torch.lerp(other, x, per_image(factor)).clamp_(0, 1)
+    return (x * per_image(factor)).add_(other * per_image(1 - factor)).clamp_(0, 1)
 
 
 def brightness(x: Tensor, factor: Tensor) -> Tensor:
@@ -50,24 +50,20 @@ def saturation(x: Tensor, factor: Tensor) -> Tensor:
 def hue(x: Tensor, turn: Tensor) -> Tensor:
     """Turn the hue by a fraction of the colour circle, keeping HSV's value and saturation.
 
-    With V the largest channel, C = V - the smallest, and h in [0, 6): channel = V - C clamp(min(k, 4 - k), 0, 1), where
-    k = (5, 3, 1) + h mod 6 for red, green, blue.
+    With m and M the least and largest channel and h in [0, 6) the hue: channel = m + (M - m) w, where w, clamped to [0, 1], is
+    |h - 3| - 1 for red, 2 - |h - 2| for green and 2 - |h - 4| for blue.
     """
     if is_grey(x):
         return x
-    low, high = x.aminmax(dim=1)
-    chroma = high - low
     red, green, blue = x.unbind(1)
-    scale = 1 / torch.where(chroma > 0, chroma, 1)
-    h = torch.where(
-        high == red,
-        (green - blue) * scale,
-        torch.where(high == green, (blue - red) * scale + 2, (red - green) * scale + 4),
-    )
-    h += 6 * turn.view(-1, 1, 1)
-    k = torch.stack([h + 5, h + 3, h + 1], 1).remainder_(6)
-    k = torch.minimum(k, 4 - k).clamp_(0, 1)
-    return torch.addcmul(high.unsqueeze(1), k, chroma.unsqueeze(1), value=-1)
+    high = torch.maximum(torch.maximum(red, green), blue)
+    low = torch.minimum(torch.minimum(red, green), blue)
+    chroma = high - low
+    h = select(high == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4))
+    h = select(high == red, green - blue, h).div_(chroma.clamp_min(1e-12)).add_(6 * turn.view(-1, 1, 1))
+    h.sub_(h.div(6).floor_(), alpha=6)
+    weights = [(h - 3).abs_().sub_(1), (h - 2).abs_().neg_().add_(2), (h - 4).abs_().neg_().add_(2)]
+    return torch.addcmul(low.unsqueeze(1), torch.stack(weights, 1).clamp_(0, 1), chroma.unsqueeze(1))
 
 
 def gamma(x: Tensor, exponent: Tensor) -> Tensor:
@@ -87,21 +83,21 @@ def invert(x: Tensor) -> Tensor:
 
 def solarize(x: Tensor, threshold: Tensor) -> Tensor:
     """Invert what is at or above the threshold."""
-    return torch.where(x >= per_image(threshold), 1 - x, x)
+    return select(x >= per_image(threshold), 1 - x, x)
 
 
 def posterize(x: Tensor, bits: Tensor) -> Tensor:
     """Keep the leading bits (a whole number from 1 to 8) of the 8-bit values; 8 leaves all as it is."""
     step = torch.exp2(8 - per_image(bits))
     kept = ((x * 255).round_() / step).floor_().mul_(step).mul_(1 / 255)
-    return torch.where(step > 1, kept, x)
+    return select(step > 1, kept, x)
 
 
 def autocontrast(x: Tensor) -> Tensor:
     """Stretch each channel so that its values reach from 0 to 1; a channel of one value stays."""
     low, high = x.amin((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
-    span = high - low
-    return torch.where(span > 0, (x - low) / torch.where(span > 0, span, 1), x)
+    many = high > low
+    return (x - torch.where(many, low, 0)).div_(torch.where(many, high - low, 1))
 
 
 def equalize(x: Tensor) -> Tensor:
@@ -110,10 +106,10 @@ def equalize(x: Tensor) -> Tensor:
     step = (pixels - those of the brightest level) // 255; level k becomes (pixels below k + step // 2) // step. With fewer
     than 255 darker pixels step is 0 and the channel stays: always so below 16 x 16.
     """
-    levels = x.mul(255.999).long().flatten(2)
+    levels = x.mul(255.999).int().long().flatten(2)
     counts = torch.zeros(*levels.shape[:2], 256, device=x.device, dtype=torch.long)
     counts.scatter_add_(2, levels, torch.ones_like(levels))
     step = (levels.shape[2] - counts.gather(2, levels.amax(2, keepdim=True))) // 255
     below = counts.cumsum(2) - counts
     table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255).to(x.dtype).mul_(1 / 255)
-    return torch.where((step > 0).unsqueeze(3), table.gather(2, levels).view_as(x), x)
+    return select((step > 0).unsqueeze(3), table.gather(2, levels).view_as(x), x)

@@ -34,9 +34,9 @@ def sharpness(x: Tensor, factor: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     if min(height, width) < 3:
         return x
-    rows = x[..., :-2] + x[..., 1:-1] + x[..., 2:]
     inner = x[..., 1:-1, 1:-1]
-    smooth = (rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]).add_(inner, alpha=4).mul_(1 / 13)
+    rows = (x[..., :-2] + x[..., 1:-1]).add_(x[..., 2:])
+    smooth = (rows[..., :-2, :] + rows[..., 1:-1, :]).add_(rows[..., 2:, :]).add_(inner, alpha=4).mul_(1 / 13)
     out = x.clone()
     out[..., 1:-1, 1:-1] = torch.lerp(smooth, inner, per_image(factor)).clamp_(0, 1)
     return out

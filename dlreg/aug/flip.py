@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from dlreg.aug.base import Augmentation
+from dlreg.aug.base import Augmentation, select
 from dlreg.hyper import Fraction
 
 
@@ -27,7 +26,7 @@ class Flip(Augmentation):
 
     def transform(self, x: Tensor) -> Tensor:
         """Mirror a part of the batch."""
-        return torch.where(self.choose(x, self.p), x.flip(self.axis), x)
+        return select(self.choose(x, self.p), x.flip(self.axis), x)
 
 
 class VFlip(Flip):

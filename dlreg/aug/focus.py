@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dlreg.aug import filters
-from dlreg.aug.base import Augmentation
+from dlreg.aug.base import Augmentation, select
 from dlreg.aug.boxes import ordered
 from dlreg.hyper import Fraction, Interval, Natural, NonNegative
 
@@ -14,8 +13,8 @@ from dlreg.hyper import Fraction, Interval, Natural, NonNegative
 class Blur(Augmentation):
     """With probability p an image is convolved with a Gaussian of width U(sigma), cut off at `radius` pixels.
 
-    Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709 (p = 0.5, sigma from 0.1 to 2, a window of
-    a tenth of the side)
+    Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709 (p = 0.5, sigma from 0.1 to 2, a
+    window of a tenth of the side)
     """
 
     def __init__(self, *, p: Fraction, sigma: Interval, radius: Natural) -> None:
@@ -26,7 +25,7 @@ class Blur(Augmentation):
         if not self.radius:
             return x
         blurred = filters.blur(x, self.radius, self.uniform(x, *self.sigma))
-        return torch.where(self.choose(x, self.p), blurred, x)
+        return select(self.choose(x, self.p), blurred, x)
 
 
 class Sharpen(Augmentation):

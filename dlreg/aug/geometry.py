@@ -20,20 +20,27 @@ def centres(x: Tensor, dim: int) -> Tensor:
     return torch.arange(side, device=x.device, dtype=x.dtype) - (side - 1) / 2
 
 
-def sample(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
-    """The images at the places `across` and `down`, both `(N, H, W)`."""
+def sample(x: Tensor, at: Tensor, interpolation: Interpolation) -> Tensor:
+    """The images at the places `(N, H, W)`, complex numbers: to the right + i downward, in units of half a side.
+
+    Complex, because a sum of complex numbers writes both coordinates at once, as grid_sample wants them.
+    """
+    return F.grid_sample(x, torch.view_as_real(at), mode=interpolation, padding_mode="zeros", align_corners=False)
+
+
+def places(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Coordinates in pixels from the centre as complex numbers in units of half a side."""
     height, width = x.shape[-2:]
-    places = torch.stack([across * (2 / width), down * (2 / height)], -1)
-    return F.grid_sample(x, places, mode=interpolation, padding_mode="zeros", align_corners=False)
+    return torch.complex(across * (2 / width), down * (2 / height))
 
 
 def affine(
     x: Tensor, a: Tensor, b: Tensor, right: Tensor, c: Tensor, d: Tensor, down: Tensor, interpolation: Interpolation
 ) -> Tensor:
     """Output pixel (u, v) comes from (a u + b v + right, c u + d v + down). Each of the six is `(N,)`."""
+    by_u, by_v, shift = (places(x, *pair).view(-1, 1, 1) for pair in ((a, c), (b, d), (right, down)))
     u, v = centres(x, 3), centres(x, 2).unsqueeze(1)
-    a, b, right, c, d, down = (value.view(-1, 1, 1) for value in (a, b, right, c, d, down))
-    return sample(x, a * u + (b * v + right), c * u + (d * v + down), interpolation)
+    return sample(x, by_u * u + (by_v * v + shift), interpolation)
 
 
 def rotate(x: Tensor, degrees: Tensor, interpolation: Interpolation) -> Tensor:
@@ -69,15 +76,20 @@ def shear_from_corner(x: Tensor, across: Tensor, down: Tensor, interpolation: In
     return affine(x, one, across, across * (height / 2), down, one, down * (width / 2), interpolation)
 
 
+def own_corners(x: Tensor) -> Tensor:
+    """`(4, 2)`: the image's corners, clockwise from the top left."""
+    right, down = x.shape[3] / 2, x.shape[2] / 2
+    corners = torch.tensor([[-right, -down], [right, -down], [right, down], [-right, down]], dtype=x.dtype)
+    return corners.to(x.device, non_blocking=True)
+
+
 def perspective(x: Tensor, corners: Tensor, interpolation: Interpolation) -> Tensor:
     """Project the image onto quadrilaterals: `corners` `(N, 4, 2)` say where its corners go, clockwise from the top left.
 
     Output pixel (u, v) comes from ((a u + b v + c) / w, (d u + e v + f) / w) with w = g u + h v + 1: eight linear
     equations for eight numbers.
     """
-    height, width = x.shape[-2:]
-    signs = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], device=x.device, dtype=x.dtype)
-    source = (signs * torch.tensor([width / 2, height / 2], device=x.device, dtype=x.dtype)).expand_as(corners)
+    source = own_corners(x).expand_as(corners)
     plane = torch.cat([corners, torch.ones_like(corners[..., :1])], 2)
     nought = torch.zeros_like(plane)
     first = torch.cat([plane, nought, -source[..., :1] * corners], 2)
@@ -87,12 +99,12 @@ def perspective(x: Tensor, corners: Tensor, interpolation: Interpolation) -> Ten
     a, b, c, d, e, f, g, h = solution.view(-1, 8, 1, 1).unbind(1)
     u, v = centres(x, 3), centres(x, 2).unsqueeze(1)
     depth = g * u + (h * v + 1)
-    return sample(x, (a * u + (b * v + c)) / depth, (d * u + (e * v + f)) / depth, interpolation)
+    return sample(x, places(x, (a * u + (b * v + c)) / depth, (d * u + (e * v + f)) / depth), interpolation)
 
 
 def displace(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
     """Output pixel (u, v) comes from (u + across, v + down), both fields `(N, H, W)`."""
-    return sample(x, centres(x, 3) + across, centres(x, 2).unsqueeze(1) + down, interpolation)
+    return sample(x, places(x, centres(x, 3) + across, centres(x, 2).unsqueeze(1) + down), interpolation)
 
 
 def lens(x: Tensor, k: Tensor, interpolation: Interpolation) -> Tensor:
@@ -100,7 +112,7 @@ def lens(x: Tensor, k: Tensor, interpolation: Interpolation) -> Tensor:
     u, v = centres(x, 3), centres(x, 2).unsqueeze(1)
     height, width = x.shape[-2:]
     stretched = 1 + k.view(-1, 1, 1) * ((u * u + v * v) / ((width**2 + height**2) / 4))
-    return sample(x, u * stretched, v * stretched, interpolation)
+    return sample(x, places(x, u * stretched, v * stretched), interpolation)
 
 
 def resized_crop(x: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
@@ -109,8 +121,8 @@ def resized_crop(x: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Te
     As if cropped first: pixels next to a rectangle do not shine into it.
     """
     across, down = (_magnified(x, dim, start, size) for dim, start, size in ((3, left, width), (2, top, height)))
-    shape = (len(x), *x.shape[-2:])
-    return sample(x, across.unsqueeze(1).expand(shape), down.unsqueeze(2).expand(shape), "bilinear")
+    none = across.new_zeros(())
+    return sample(x, places(x, across.unsqueeze(1), none) + places(x, none, down.unsqueeze(2)), "bilinear")
 
 
 def _magnified(x: Tensor, dim: int, start: Tensor, size: Tensor) -> Tensor:

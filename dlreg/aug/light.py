@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from dlreg.aug import color
-from dlreg.aug.base import Augmentation
+from dlreg.aug.base import Augmentation, select
 from dlreg.hyper import Fraction, NonNegative
 
 
 class ColorShift(Augmentation):
     """A colour cast: to each channel of each image a number from U(-strength, strength) is added.
 
-    Wu, Yan, Shan, Dang, Sun (2015), "data augmentation", https://arxiv.org/abs/1501.02876. On grey images it is a change of light.
+    Wu, Yan, Shan, Dang, Sun (2015), "data augmentation", https://arxiv.org/abs/1501.02876. On grey images
+    it is a change of light.
     """
 
     def __init__(self, *, strength: Fraction) -> None:
@@ -44,8 +45,8 @@ class Lighting(Augmentation):
 class FancyPCA(Augmentation):
     """x <- x + P (a * lambda): along each principal component of the RGB values, by a_i ~ N(0, sigma^2) times its eigenvalue.
 
-    Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With C = P diag(lambda) P' that sum has
-    the distribution of sigma C z, z ~ N(0, I), so no eigenvectors are computed. C is the covariance of the batch's pixels
+    Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With C = P diag(lambda) P' that sum
+    has the distribution of sigma C z, z ~ N(0, I), so no eigenvectors are computed. C is the covariance of the batch's pixels
     (values in [0, 1]), where the paper takes it over the training set.
     """
 
@@ -80,4 +81,4 @@ class Grayscale(Augmentation):
 
     def transform(self, x: Tensor) -> Tensor:
         """Drop the colours of a part of the batch."""
-        return torch.where(self.choose(x, self.p), color.grey(x), x)
+        return select(self.choose(x, self.p), color.grey(x), x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlreg.aug.base import Augmentation
+from dlreg.aug.base import Augmentation, select
 from dlreg.aug.boxes import mask
 from dlreg.hyper import Fraction, NonNegative
 
@@ -59,14 +59,14 @@ def paste(x: Tensor, y: Tensor, other: Tensor, row: Tensor, column: Tensor, lam:
     half_height, half_width = (((1 - lam).sqrt() * (side / 2)).long() for side in x.shape[-2:])
     box = mask(x, row - half_height, column - half_width, 2 * half_height, 2 * half_width)
     share = box.to(y.dtype).mean((1, 2, 3))
-    return torch.where(box, x[other], x), mix(y, y[other], 1 - share)
+    return select(box, x[other], x), mix(y, y[other], 1 - share)
 
 
 def beta(n: int, alpha: float, generator: torch.Generator) -> Tensor:
     """n draws from Beta(alpha, alpha) as G / (G + G'), with G and G' from Gamma(alpha).
 
-    log G = log Gamma(alpha + 1) + log(U) / alpha in distribution (Marsaglia & Tsang 2000, section 6), so that a small alpha does
-    not underflow.
+    log G = log Gamma(alpha + 1) + log(U) / alpha in distribution (Marsaglia & Tsang 2000, section 6), so that a small alpha
+    does not underflow.
     """
     shape = torch.full((2, n), alpha + 1, dtype=torch.float64)
     uniform = torch.rand((2, n), dtype=torch.float64, generator=generator).clamp_min(1e-300)

@@ -63,8 +63,9 @@ def operations(space: Space, interpolation: Interpolation) -> dict[str, Operatio
 class RandAugment(Augmentation):
     """n operations after one another, each drawn for each image from the fourteen (identity among them), at strength m / 10.
 
-    Cubuk, Zoph, Shlens, Le (2020), section 3, https://arxiv.org/abs/1909.13719. m is on the paper's scale from 0 to 10; torchvision's
-    magnitude 9 of 30 is m = 3. The two directions of a move, and darker and brighter, are equally likely, as in torchvision.
+    Cubuk, Zoph, Shlens, Le (2020), section 3, https://arxiv.org/abs/1909.13719. m is on the paper's scale from 0 to 10;
+    torchvision's magnitude 9 of 30 is m = 3. The two directions of a move, and darker and brighter, are equally likely, as
+    there.
     Autocontrast and equalize have no strength: n = 0 leaves all as it is, m = 0 does not.
     """
 

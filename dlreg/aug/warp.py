@@ -29,11 +29,8 @@ class Perspective(Augmentation):
         """Tilt every image."""
         if not self.distortion:
             return x
-        height, width = x.shape[-2:]
         inward = torch.rand(len(x), 4, 2, device=x.device, dtype=x.dtype, generator=self.generator) * self.distortion
-        signs = torch.tensor([[-1, -1], [1, -1], [1, 1], [-1, 1]], device=x.device, dtype=x.dtype)
-        halves = torch.tensor([width / 2, height / 2], device=x.device, dtype=x.dtype)
-        return geometry.perspective(x, signs * halves * (1 - inward), self.interpolation)
+        return geometry.perspective(x, geometry.own_corners(x) * (1 - inward), self.interpolation)
 
 
 class Lens(Augmentation):
@@ -76,7 +73,7 @@ class Elastic(Augmentation):
 
 def smooth(field: Tensor, radius: int, sigma: float) -> Tensor:
     """Convolve with a Gaussian where it fits: a field `(..., H + 2 radius, W + 2 radius)` becomes `(..., H, W)`."""
-    weights = gaussian(radius, field.new_tensor([sigma])).squeeze(0)
+    weights = gaussian(radius, torch.full((1,), sigma, device=field.device, dtype=field.dtype)).squeeze(0)
     rows, columns = (_band(weights, field.shape[dim] - 2 * radius) for dim in (-2, -1))
     return rows @ field @ columns.T
 
