@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,17 +66,13 @@ def train_step(
     the update, still on the device.
     """
     x, y = reg.batch(model, x, y)
-    autocast = autocast or nullcontext()
     order = getattr(optimizer, "order", 1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
         optimizer.zero_grad()
-        with autocast:
-            logits = model(x)
-        logits = logits.to(y.dtype)
-        loss = criterion(logits, y)
-        objective = loss + reg.penalty(model, x, y, logits)
+        with frozen_statistics(model) if seen else nullcontext():
+            logits, loss, objective = forward(model, reg, x, y, autocast, criterion)
         if order > 1:
             _backward_with_graph(objective, model)
         elif order:
@@ -100,6 +97,51 @@ def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
         p.grad = grad
 
 
+def forward(
+    model: nn.Module,
+    reg: Chain,
+    x: Tensor,
+    y: Tensor,
+    autocast: AbstractContextManager[Any] | None,
+    criterion: Criterion,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits, the mean loss, and the objective: the loss with the penalties."""
+    with autocast or nullcontext():
+        logits = model(x)
+    logits = logits.to(y.dtype)
+    loss = criterion(logits, y)
+    return logits, loss, loss + reg.penalty(model, x, y, logits)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
+    tracking = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
+def whole_gradient(
+    model: nn.Module, optimizer: Optimizer, reg: Chain, data: Data, context: Context, loop: Loop
+) -> None:
+    """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
+    optimizer.zero_grad()
+    targets = torch.eye(data.classes, device=context.device)
+    parts = list(batches("cyclic", data.train.y, loop.batch_size, context))
+    samples = sum(map(len, parts))
+    for index in parts:
+        x, y = reg.batch(model, to_unit(data.train.x[index]), targets[data.train.y[index]])
+        with frozen_statistics(model):
+            _, _, objective = forward(model, reg, x, y, loop.autocast, loop.criterion)
+        (objective * (len(index) / samples)).backward()
+    reg.gradient(model)
+
+
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
@@ -118,6 +160,8 @@ def fit(
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
+    if hasattr(optimizer, "whole"):
+        optimizer.whole = functools.partial(whole_gradient, model, optimizer, reg, data, context, loop)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False
@@ -127,7 +171,7 @@ def fit(
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
     while len(history) < loop.epochs and not stopped:
-        row = run_epoch(model, optimizer, reg, data, context, loop, len(history), report)
+        row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -154,19 +198,21 @@ def run_epoch(
     data: Data,
     context: Context,
     loop: Loop,
-    epoch: int,
+    history: History,
     report: Report,
 ) -> dict[str, Any]:
-    """Train one epoch and validate. Returns its row of the history."""
+    """Train the epoch after those of `history` and validate. Returns its row."""
+    epoch = len(history)
+    val_losses = tuple(row["val_loss"] for row in history) if len(data.val) else None
     context.begin_epoch(epoch)
     started = time.perf_counter()
     model.train()
     targets = torch.eye(data.classes, device=context.device)
-    order = list(batches(loop.sampler, len(data.train), loop.batch_size, context))
+    order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
     for i, index in enumerate(order):
-        context.progress = Progress(first_step + i, len(order), total)
+        context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
@@ -227,13 +273,20 @@ class Tally:
         self.sizes: list[int] = []
 
 
-def batches(sampler: str, n: int, batch_size: int, context: Context) -> Iterator[Tensor]:
-    """The indices of each batch of one epoch. A last batch of a single sample is left out (batch norm needs two)."""
+def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Iterator[Tensor]:
+    """The indices of each batch of one epoch over the samples with the classes y.
+
+    A last batch of a single sample is left out (batch norm needs two).
+    """
     generator = context.generator("order", "cpu")
+    n = len(y)
     if sampler == "cyclic":
         order = torch.arange(n)
     elif sampler == "random":
         order = torch.randint(n, (n,), generator=generator)
+    elif sampler == "balanced":
+        labels = y.cpu()
+        order = torch.multinomial(1 / labels.bincount().double()[labels], n, replacement=True, generator=generator)
     else:
         order = torch.randperm(n, generator=generator)
     parts = order.to(context.device).split(batch_size)
