@@ -332,7 +332,7 @@ def _schedule(settings: Settings) -> Callable[[Progress], float]:
 
 
 def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
-    context = Context(seed, torch.device(settings.device), data.pixel_mean)
+    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
     model = make_model(settings, data, seed).to(context.device)
     reg = _chain(settings)
     reg.begin("chain", context)
