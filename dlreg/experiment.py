@@ -14,11 +14,12 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import filelock
+import hydra
+import numpy
 import torch
 from torch import nn
 
@@ -332,8 +333,9 @@ def _clear(folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "hydra-core", "numpy")
-    return {"dlreg": __version__, "python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+    parts = {"torch": torch, "numpy": numpy, "hydra": hydra}
+    found = {name: str(module.__version__) for name, module in parts.items()}
+    return {"dlreg": __version__, "python": platform.python_version(), **found}
 
 
 @functools.cache

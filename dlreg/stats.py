@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import special
 
 LEVEL = 0.95  # of every interval
 ALPHA = 0.05  # family-wise error rate of a table's verdicts
@@ -149,8 +149,4 @@ def detectable(n: int, tests: int = 1, power: float = POWER) -> float:
     critical value; the opposite tail is left out (< 1e-3 where it matters).
     """
     critical = special.stdtrit(n - 1, 1 - ALPHA / tests / 2)
-
-    def missing_power(effect: float) -> float:
-        return float(stats.nct.sf(critical, n - 1, effect * math.sqrt(n))) - power
-
-    return float(optimize.brentq(missing_power, 1e-6, 2 * critical + 10, xtol=1e-6))
+    return float(special.nctdtrinc(n - 1, 1 - power, critical)) / math.sqrt(n)

@@ -77,8 +77,11 @@ def train_step(
         logits = logits.to(y.dtype)
         loss = criterion(logits, y)
         objective = loss + reg.penalty(model, x, y, logits)
+        if order > 1:
+            _backward_with_graph(objective, model)
+        elif order:
+            objective.backward()
         if order:
-            objective.backward(create_graph=order > 1)
             reg.gradient(model)
         if not seen:
             wrong = (logits.detach().argmax(1) != y.argmax(1)).sum()
@@ -88,6 +91,14 @@ def train_step(
     optimizer.step(closure)
     reg.project(model)
     return seen[0]
+
+
+def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
+    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
+    for p, grad in zip(params, grads, strict=True):
+        p.grad = grad
 
 
 def fit(

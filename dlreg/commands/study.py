@@ -14,7 +14,7 @@ from dlreg.compose import user_config_dirs
 from dlreg.errors import UserError
 
 if TYPE_CHECKING:
-    from dlreg.study import Plan
+    from dlreg.plan import Plan
 
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
@@ -62,7 +62,8 @@ def named(words: Sequence[str]) -> str | None:
 
 def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
     """The plan that the arguments of a command describe."""
-    from dlreg import study
+    from dlreg.plan import plan
+    from dlreg.study import find
 
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
@@ -72,7 +73,7 @@ def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Seque
         raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
     extra = [_row(text) for text in rows]
     seeds = _seeds(own["seeds"]) if "seeds" in own else None
-    return study.plan(study.find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders)
+    return plan(find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders)
 
 
 def _seeds(text: str) -> list[int]:
@@ -116,11 +117,13 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _dry_run(plan: Plan, jobs: int) -> None:
-    from dlreg import experiment, study
+    from dlreg import experiment
+    from dlreg import plan as plans
+    from dlreg.table import duration
 
     todo = []
     for cell in [*plan.trial_cells, *plan.cells]:
-        result = study.present(cell)
+        result = plans.present(cell)
         status = result.status if result else "missing"
         if not experiment.finished_result(cell.folder):
             todo.append(cell)
@@ -128,30 +131,30 @@ def _dry_run(plan: Plan, jobs: int) -> None:
     later = sum(len(plan.seeds) for row in plan.rows if not row.cells)
     if later:
         ui.out.print(f"{'missing':<12}{later} runs with the settings that the trials will choose")
-    seconds = study.estimate(plan, todo) + later * plan.budget.run_seconds
+    seconds = plans.estimate(plan, todo) + later * plan.budget.run_seconds
     total = len(plan.trial_cells) + len(plan.cells) + later
-    side = min(jobs, os.cpu_count() or 1)
     ui.out.print(
-        f"{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, "
-        f"about {study.duration(seconds / side)} on {plan.budget.machine}"
+        f"{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, about "
+        f"{duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
     )
 
 
 def _run(plan: Plan, jobs: int) -> int:
-    from dlreg import study, table
+    from dlreg import plan as plans
+    from dlreg import table
     from dlreg.commands.train import _signals
 
     ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
     with _signals():
-        plan = study.run(plan, jobs)
-    found = study.table(plan)
+        plan = plans.run(plan, jobs)
+    found = plans.table(plan)
     ui.out.print(table.render(found, "rich"))
     counts = Counter({status: 0 for status in table.STATUSES})
     for row in found.rows:
         counts.update(row.status)
     for row in plan.rows:
         for cell in [*row.cells, *(c for _, cells in row.trials for c in cells)]:
-            result = study.present(cell)
+            result = plans.present(cell)
             if result and result.status in ("failed", "interrupted"):
                 ui.err.print(f"{result.status}: {' '.join(cell.overrides)}: {result.message}", markup=False)
                 ui.err.print(f"  {cell.folder}", markup=False)

@@ -89,13 +89,13 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
-    from dlreg import study
+    from dlreg import plan
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
     if given.baseline or given.columns or given.select:
         raise UserError("--baseline, --columns and --select are for folders; a study says its own")
-    return study.table(planned(name, given.words, given.row, folders))
+    return plan.table(planned(name, given.words, given.row, folders))
 
 
 def _columns(text: str) -> list[str]:

@@ -1,0 +1,136 @@
+"""Bad values are refused before any work, in one line that names the key, what was given and what is allowed."""
+
+import pytest
+import torch
+
+from dlreg import config
+from dlreg.compose import compose
+from dlreg.errors import UserError
+
+REFUSED = {
+    "optimizer=adm": "optimizer=adm: there is no such option. Did you mean adam?",
+    "reg=[dropuot]": "reg=dropuot: there is no such option. Did you mean dropout?",
+    "optimzer=adam": "optimzer: there is no such key. Did you mean optimizer?",
+    "+optimzer=adam": "optimzer: there is no such key. Did you mean optimizer?",
+    "optimizer=momentum optimizer.momntum=0.8": "optimizer.momntum: there is no such key. Did you mean momentum?",
+    "optimizer=momentum +optimizer.momntum=0.8": "optimizer.momntum: there is no such key. Did you mean momentum?",
+    "reg=dropout +reg.dropout.q=1": "reg.dropout.q: there is no such key.",
+    "reg.dropout.p=0.1": "reg.dropout: this run has no dropout; add reg=dropout",
+    "reg=dropout reg.dropout.p=1.5": "reg.dropout.p=1.5 must be less than 1",
+    "reg=dropout reg.dropout=0.5": "reg.dropout=0.5 must be a valid dictionary",
+    "optimizer=[adam,sgd]": "optimizer takes one option, not a list",
+    "optimizer.lr=-1": "optimizer.lr=-1 must be greater than 0",
+    "optimizer.lr=nan": "optimizer.lr=nan must be a finite number",
+    "optimizer.lr=inf": "optimizer.lr=inf must be a finite number",
+    "optimizer.lr=abc": "optimizer.lr=abc must be a valid number",
+    "optimizer.lr=": "optimizer.lr= must be a valid number",
+    "optimizer.lr=null": "optimizer.lr=None must be a valid number",
+    "optimizer.lr=true": "optimizer.lr=True must be a valid number",
+    "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas=[0.9] list should have at least 2 items",
+    "optimizer=adam optimizer.betas=[0.9,1.0]": "optimizer.betas[1]=1.0 must be less than 1",
+    "model.hidden=5": "model.hidden=5 must be a valid list",
+    "model.hidden=[3,-1]": "model.hidden[1]=-1 must be greater than or equal to 1",
+    "model.activation=reul": "model.activation=reul must be 'relu'",
+    "epochs=0": "epochs=0 must be greater than or equal to 1",
+    "epochs=1.5": "epochs=1.5 must be a valid integer",
+    "seed=-1": "seed=-1 must be greater than or equal to 0",
+    "seed=1.5": "seed=1.5 must be a valid integer",
+    "batch_size=0": "batch_size=0 must be greater than or equal to 1 or must be 'full'",
+    "sampler=shufle": "sampler=shufle must be 'shuffle'",
+    "precision=fp8": "precision=fp8 must be 'fp32'",
+    "device=gpu": "device=gpu must match pattern",
+    "outputs=''": "outputs= must have at least 1 character",
+    "data.val_size=1.5": "data.val_size=1.5 must be less than 1",
+    "data.normalize=foo": "data.normalize=foo must be 'none'",
+    "schedule.warmup=-1": "schedule.warmup=-1 must be greater than or equal to 0",
+    "optimizer._target_=os.system": "_target_='os.system' is not allowed",
+    "optimizer._target_=dlreg.config.os.system": "cannot be imported",
+    "optimizer._target_=dlreg.reg.dropout.Dropout": "is not an option of optimizer, which holds Optimizers",
+    "optimizer._target_=torch.optim.lr_scheduler.StepLR": "is not an option of optimizer",
+    "optimizer._target_=torch.nn.Linear": "is not an option of optimizer",
+    "optimizer._target_=pathlib.Path": "is not allowed",
+    "optimizer._target_='dlreg..x'": "must be a dotted path",
+    "model._target_=dlreg.model.mlp.nn.Linear": "cannot be imported",
+    "init._target_=dlreg.durable.previous": "is not an option of init",
+}
+
+
+@pytest.mark.parametrize(("overrides", "message"), REFUSED.items(), ids=list(REFUSED))
+def test_refused(overrides, message):
+    with pytest.raises(UserError) as refusal:
+        compose(overrides.split())
+    assert message in str(refusal.value)
+    assert "Traceback" not in str(refusal.value)
+
+
+def test_every_number_with_a_range_refuses_what_lies_outside():
+    """The table of bad values comes from the schema itself, so a new option is covered the day it is added."""
+    from conftest import EVERY_OPTION
+
+    tried = 0
+    for group, name in EVERY_OPTION:
+        chosen = getattr(compose([f"{group}={name}"]), group)
+        for word, node in (chosen if config.GROUPS[group].stack else {"": chosen}).items():
+            for key, value in node.items():
+                if isinstance(value, float):
+                    where = ".".join(filter(None, (group, word, key)))
+                    for bad in ("nan", "inf", "'text'", "[1]"):
+                        tried += 1
+                        with pytest.raises(UserError, match=rf"{where}.*=") as refusal:
+                            compose([f"{group}={name}", f"{where}={bad}"])
+                        assert len(str(refusal.value).splitlines()) == 1
+    assert tried > 100
+
+
+def test_all_problems_are_told_at_once():
+    with pytest.raises(UserError) as refusal:
+        compose(["optimizer.lr=-1", "reg=dropout", "reg.dropout.p=2"])
+    assert len(str(refusal.value).splitlines()) == 2
+
+
+def test_whole_numbers_become_numbers():
+    assert compose(["optimizer.lr=1"]).optimizer["lr"] == 1.0
+    assert isinstance(compose(["optimizer.lr=1"]).optimizer["lr"], float)
+
+
+def test_stacking():
+    chosen = compose(["reg=[dropout,maxnorm]", "reg.dropout.p=0.3"])
+    assert list(chosen.reg) == ["dropout", "maxnorm"]
+    assert chosen.reg["dropout"]["p"] == 0.3
+    assert compose(["reg=[]"]).reg == compose(["reg=none"]).reg == compose([]).reg == {}
+
+
+def test_a_model_brings_its_own_norm_unless_told_otherwise():
+    assert compose(["model=resnet"]).norm["name"] == "batch"
+    assert compose(["model=resnet", "norm=none"]).norm["name"] == "none"
+    assert compose(["model=mlp"]).norm["name"] == "none"
+
+
+def test_torch_classes_can_be_named_directly():
+    node = {"_target_": "torch.optim.SGD", "name": "mine", "lr": 0.1, "momentum": 0.5}
+    optimizer = config.build("optimizer", node)([torch.nn.Parameter(torch.zeros(2))])
+    assert optimizer.defaults["momentum"] == 0.5
+
+
+def test_plugins_and_config_dir(tmp_path, monkeypatch):
+    (tmp_path / "mytricks.py").write_text(
+        "from dlreg.hyper import NonNegative\n"
+        "from dlreg.reg.base import Regularizer\n"
+        "class GradientNoise(Regularizer):\n"
+        "    def __init__(self, *, sigma: NonNegative) -> None:\n"
+        "        self.sigma = sigma\n"
+    )
+    (tmp_path / "conf" / "reg").mkdir(parents=True)
+    (tmp_path / "conf" / "reg" / "gradient_noise.yaml").write_text(
+        "# Noise on gradients\ngradient_noise:\n  _target_: mytricks.GradientNoise\n  sigma: 0.1\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["reg=[dropout,gradient_noise]", "reg.gradient_noise.sigma=0.2"]
+    with pytest.raises(UserError, match=r"mytricks\.GradientNoise.*is not allowed.*DLREG_PLUGINS"):
+        compose(words, ["conf"])
+    monkeypatch.setenv("DLREG_PLUGINS", "mytricks")
+    chosen = compose(words, ["conf"])
+    assert config.build("reg", chosen.reg["gradient_noise"]).sigma == 0.2
+    with pytest.raises(UserError, match=r"sigma=-1 must be greater than or equal to 0"):
+        compose([*words[:1], "reg.gradient_noise.sigma=-1"], ["conf"])

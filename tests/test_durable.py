@@ -1,0 +1,98 @@
+"""The old content or the new one, whatever happens in between."""
+
+import builtins
+import errno
+import os
+
+import pytest
+
+from dlreg import durable
+
+PRIMITIVES = [(builtins, "open"), (os, "fsync"), (os, "replace"), (os, "open")]
+
+
+class Crash(BaseException):
+    pass
+
+
+def crash_at(monkeypatch, k, error):
+    """Raise at the k-th call of any primitive that touches the disk; returns the counter."""
+    calls = [0]
+
+    def wrap(function):
+        def inner(*args, **kwargs):
+            calls[0] += 1
+            if calls[0] == k:
+                raise error
+            return function(*args, **kwargs)
+
+        return inner
+
+    for module, name in PRIMITIVES:
+        monkeypatch.setattr(module, name, wrap(getattr(module, name)))
+    return calls
+
+
+@pytest.mark.parametrize("error", [Crash(), OSError(errno.ENOSPC, "full"), OSError(errno.EIO, "i/o")], ids=str)
+def test_every_crash_point_leaves_old_or_new(tmp_path, monkeypatch, error):
+    path, k, points = tmp_path / "checkpoint", 0, 0
+    while True:
+        k += 1
+        for old in tmp_path.iterdir():
+            old.unlink()
+        durable.write_checked(path, b"first")
+        durable.write_checked(path, b"old")
+        with monkeypatch.context() as patched:
+            calls = crash_at(patched, k, error)
+            try:
+                durable.write_checked(path, b"new")
+            except (Crash, OSError):
+                points += 1
+        assert durable.read_checked(path) in (b"old", b"new")
+        assert not list(tmp_path.glob("*.tmp"))
+        if calls[0] < k:
+            break
+    assert points >= 5
+    assert durable.read_checked(path) == b"new"
+
+
+def test_atomic_write_keeps_the_old_file_on_error(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    durable.write_json(path, {"a": 1})
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EACCES, "no")))
+    with pytest.raises(OSError, match="no"):
+        durable.write_json(path, {"a": 2})
+    assert path.read_text() == '{\n "a": 1\n}\n'
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_every_bit_flip_and_truncation_is_found(tmp_path):
+    path = tmp_path / "checkpoint"
+    durable.write_checked(path, b"good")
+    durable.write_checked(path, bytes(range(64)))
+    raw = path.read_bytes()
+    for bit in range(8 * len(raw)):
+        damaged = bytearray(raw)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert durable.read_checked(path) == b"good"
+    for n in range(len(raw)):
+        path.write_bytes(raw[:n])
+        assert durable.read_checked(path) == b"good"
+    durable.previous(path).unlink()
+    assert durable.read_checked(path) is None
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        durable.write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_fsync_comes_before_the_rename_and_the_folder_after(tmp_path, monkeypatch):
+    seen = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append("replace"), replace(a, b)))
+    durable.write_atomic(tmp_path / "x", b"1")
+    assert seen == ["fsync", "replace", "fsync"]
