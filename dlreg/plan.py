@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +168,7 @@ def table(planned: Plan) -> Table:
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
-    return Table(judged.columns, judged.metrics, judged.rows, judged.protocol, title, text)
+    return replace(judged, title=title, text=text)
 
 
 def present(cell: Cell) -> Result | None:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from dlreg.config import GROUPS, walk
-from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
+from dlreg.config import GROUPS
+from dlreg.label import describe, place, plainest, varying
+from dlreg.result import Result
 from dlreg.stats import Difference, Stat, best, binomial_se, detectable, differences
 
 Select = Literal["last", "best_val"]
 Format = Literal["rich", "md", "latex", "csv", "json", "html"]
 FORMATS: tuple[Format, ...] = ("rich", "md", "latex", "csv", "json", "html")
-PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
 STATUSES = ("done", "diverged", "failed", "interrupted", "missing")
 
 
@@ -89,7 +89,7 @@ class Row:
     @property
     def name(self) -> str:
         """The label in one line."""
-        return ", ".join(v or "–" for v in self.label.values()) or "all"
+        return ", ".join(v for v in self.label.values() if v) or "all"
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class Table:
     metrics: list[str]
     rows: list[Row]
     protocol: dict[str, str]
+    select: Select = "last"
     title: str = ""
     text: str = ""
 
@@ -126,12 +127,12 @@ def compare(
     The baseline is the row whose label contains `baseline`, or else the one with the fewest techniques.
     """
     described = [describe(r.config) for r in results]
-    varying = _varying(described)
+    keys = varying(described)
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result, words in zip(results, described, strict=True):
-        groups.setdefault(tuple((key, words.get(key, "")) for key in varying), []).append(result)
+        groups.setdefault(tuple((key, words.get(key, "")) for key in keys), []).append(result)
     labels = list(groups)
-    base = _baseline(labels, baseline)
+    base = plainest(labels, baseline)
     return judge([Group(dict(label), groups[label]) for label in labels], base, metrics, select)
 
 
@@ -170,16 +171,13 @@ def judge(
         for i, (group, runs) in enumerate(zip(groups, done, strict=True))
     ]
     columns = list(dict.fromkeys(key for g in groups for key in g.label))
-    return Table(columns, list(metrics), rows, _protocol(rows, groups, metrics, select, samples) | protocol)
+    return Table(columns, list(metrics), rows, _protocol(rows, groups, metrics, select, samples) | protocol, select)
 
 
 def arranged(table: Table) -> Table:
     """The same table with the baseline on top and the rest in the order of their labels, plain options first."""
-
-    def place(row: Row) -> tuple[Any, ...]:
-        return (not row.baseline, [(v not in PLAIN, v) for v in row.label.values()])
-
-    return replace(table, rows=sorted(table.rows, key=place))
+    rows = sorted(table.rows, key=lambda row: (not row.baseline, place(row.label.values())))
+    return replace(table, rows=rows)
 
 
 def render(table: Table, style: Format) -> Any:
@@ -198,53 +196,6 @@ def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:
             if entry.get(key) is not None:
                 by_epoch.setdefault(entry["epoch"], []).append(scale * entry[key])
     return [(epoch, stat) for epoch in sorted(by_epoch) if (stat := Stat.of(by_epoch[epoch]))]
-
-
-def describe(config: Mapping[str, Any]) -> dict[str, str]:
-    """A run in words: `optimizer -> adam`, `reg -> dropout+maxnorm`, `reg.dropout.p -> 0.3`, `epochs -> 20` ..."""
-    words: dict[str, str] = {}
-    for key, value in config.items():
-        if key in NOT_IDENTITY or key == "seed":
-            continue
-        if key not in GROUPS:
-            words[key] = str(value)
-            continue
-        stack = GROUPS[key].stack
-        words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
-        for leaf, content in walk(value):
-            last = leaf.rsplit(".", 1)[-1]
-            if last in ("_target_", "name") or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
-                continue
-            words[f"{key}.{leaf}"] = "x".join(map(str, content)) if isinstance(content, list) else str(content)
-    return words
-
-
-def _varying(described: Sequence[dict[str, str]]) -> list[str]:
-    """The keys that tell rows apart: options that differ, and parameters that differ under the same option."""
-    keys = list(dict.fromkeys(key for words in described for key in words))
-    found = []
-    for key in keys:
-        group = key.split(".")[0]
-        if "." not in key:
-            differs = len({words.get(key) for words in described}) > 1
-        else:
-            # A parameter comes and goes with its option: only a difference within one choice of it says anything.
-            by_choice: dict[str, set[str]] = {}
-            for words in described:
-                if key in words:
-                    choice = "" if GROUPS[group].stack else words[group]
-                    by_choice.setdefault(choice, set()).add(words[key])
-            differs = any(len(values) > 1 for values in by_choice.values())
-        if differs:
-            found.append(key)
-    return sorted(found, key=lambda k: (list(GROUPS).index(k.split(".")[0]) if k.split(".")[0] in GROUPS else 99, k))
-
-
-def _baseline(labels: Sequence[tuple[tuple[str, str], ...]], wanted: str | None) -> int | None:
-    if wanted is not None:
-        return next((i for i, label in enumerate(labels) if wanted in " ".join(f"{k}={v}" for k, v in label)), None)
-    plain = [sum(value not in PLAIN for _, value in label) for label in labels]
-    return plain.index(min(plain)) if plain else None
 
 
 def _status(group: Group) -> dict[str, int]:

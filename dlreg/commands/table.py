@@ -22,21 +22,11 @@ def run(argv: list[str]) -> int:
         f"as far as it was run; nothing is run.\n\n{WORDS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "words", nargs="*", metavar="FOLDER | NAME KEY=VALUE", help="run folders, folders of them, or a study [outputs]"
-    )
-    add_arguments(parser)
+    add_table_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
-    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
-    parser.add_argument(
-        "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
-    )
-    parser.add_argument(
-        "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
-    )
     given = parser.parse_args(rest)
-    if given.format in ("rich",) and given.output:
+    if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     table = collect(given, folders)
     text = render(table, given.format)
@@ -47,6 +37,21 @@ def run(argv: list[str]) -> int:
     else:
         print(text)
     return 0
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which runs, or which study, are compared."""
+    parser.add_argument(
+        "words", nargs="*", metavar="FOLDER | NAME KEY=VALUE", help="run folders, folders of them, or a study [outputs]"
+    )
+    add_arguments(parser)
+    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
+    parser.add_argument(
+        "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
+    )
+    parser.add_argument(
+        "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
+    )
 
 
 def collect(given: argparse.Namespace, folders: list[str]) -> Table:
