@@ -66,10 +66,9 @@ def _run(command: str, argv: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"dlreg {command}: {line}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
-    except Interrupted as error:
-        return error.exit_status
+    except (KeyboardInterrupt, Interrupted) as signal:
+        print(f"dlreg {command}: interrupted; the same command continues", file=sys.stderr)
+        return signal.exit_status if isinstance(signal, Interrupted) else 130
     except BrokenPipeError:  # `dlreg table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import math
 import os
 import platform
 import shutil
@@ -12,7 +13,7 @@ import subprocess
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch import nn
 
 from dlreg import __version__, durable
 from dlreg.config import Settings, build
-from dlreg.context import Context, derive_seed
+from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
@@ -80,6 +81,7 @@ def run(settings: Settings, report: Report) -> Result:
     dataset = load(settings.data)
     rehearse(settings, dataset)
     with claim(folder):
+        durable.tidy(folder)
         if settings.rerun:
             _clear(folder)
         elif finished := finished_result(folder):  # another process finished it while this one got ready
@@ -145,6 +147,7 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
+        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         context.begin_epoch(0)
         model.train()
         sample = data.train[few.to(context.device)]
@@ -213,10 +216,7 @@ class Fitter:
         self.calls += 1
         self.parameters += sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        schedule = functools.partial(
-            multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"]
-        )
-        loop = Loop(settings.epochs, size, settings.sampler, schedule, autocast(settings))
+        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings))
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -285,7 +285,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads
-    if not all(abs(m["loss"]) < float("inf") for m in (result.train, result.test["last"])):
+    if not all(math.isfinite(m["loss"] or 0.0) for m in (result.train, result.test["last"])):
         result.train = result.val = result.test = None
         raise Diverged(len(fitted.history))
 
@@ -298,6 +298,10 @@ def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
 def _chain(settings: Settings) -> Chain:
     options = [(g, word, node) for g in ("aug", "reg") for word, node in getattr(settings, g).items()]
     return Chain({word: build(group, node) for group, word, node in options})
+
+
+def _schedule(settings: Settings) -> Callable[[Progress], float]:
+    return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
 
 
 def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:

@@ -119,7 +119,7 @@ def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
+    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
     assert isinstance(tree, dict)
     return {str(k): v for k, v in tree.items()}
 

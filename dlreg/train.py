@@ -128,7 +128,7 @@ def fit(
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
     while len(history) < loop.epochs and not stopped:
-        row = run_epoch(model, optimizer, reg, data, context, loop, len(history), report)
+        row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -155,10 +155,12 @@ def run_epoch(
     data: Data,
     context: Context,
     loop: Loop,
-    epoch: int,
+    history: History,
     report: Report,
 ) -> dict[str, Any]:
-    """Train one epoch and validate. Returns its row of the history."""
+    """Train the epoch after those of `history` and validate. Returns its row."""
+    epoch = len(history)
+    val_losses = tuple(row["val_loss"] for row in history) if len(data.val) else None
     context.begin_epoch(epoch)
     started = time.perf_counter()
     model.train()
@@ -167,7 +169,7 @@ def run_epoch(
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
     for i, index in enumerate(order):
-        context.progress = Progress(first_step + i, len(order), total)
+        context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]

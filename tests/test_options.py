@@ -24,6 +24,8 @@ def overrides(group, name, data_root):
         small += [f"data.root={data_root}", "data.download=false", "data.train_size=null", "data.val_size=0.2"]
     if group == "model" and name == "resnet":
         small += ["model.depth=8", "model.width=4"]
+    if group == "model" and name == "wrn":
+        small += ["model.depth=10", "model.widen=1"]
     if group == "aug":
         small += ["model=lenet"]
     return small
