@@ -23,6 +23,7 @@ from dlreg.reg.base import Chain, Fitted, History
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
 EVAL_BATCH = 2000
+ECE_BINS = 15
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss
@@ -307,10 +308,15 @@ def _steps_per_epoch(n: int, batch_size: int) -> int:
 def evaluate(
     model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None = None
 ) -> dict[str, float | None]:
-    """Mean cross-entropy, error and top-5 error (None under 6 classes) in evaluation mode, as fractions."""
+    """Mean cross-entropy, error, top-5 error (None under 6 classes) and calibration error in evaluation mode, as fractions.
+
+    `ece` is the expected calibration error, sum_b |B_b|/N |accuracy(B_b) - confidence(B_b)| over 15 bins of equal width of
+    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599).
+    """
     model.eval()
     device = next(model.parameters()).device
     sums = torch.zeros(3, dtype=torch.float64, device=device)
+    bins = torch.zeros(ECE_BINS, dtype=torch.float64, device=device)
     classes = 0
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         y = y.to(device)
@@ -322,8 +328,18 @@ def evaluate(
         sums += torch.stack(
             [F.cross_entropy(logits, y, reduction="sum"), top[:, 0].logical_not().sum(), top.any(1).logical_not().sum()]
         )
+        confidence = logits.softmax(1).amax(1).double()
+        member = F.one_hot((confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1, ECE_BINS).double()
+        bins += (top[:, 0].double() - confidence) @ member
     loss, error, top5 = (sums / len(split)).tolist()
-    return {"loss": loss, "error": error, "top5_error": top5 if classes > 5 else None}
+    ece = float(bins.abs().sum()) / len(split)
+    return {
+        "loss": loss,
+        "error": error,
+        "top5_error": top5 if classes > 5 else None,
+        "ece": ece,
+        "samples": len(split),
+    }
 
 
 def _improved(history: History) -> bool:
