@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import math
 import os
 import platform
 import shutil
@@ -80,6 +81,7 @@ def run(settings: Settings, report: Report) -> Result:
     dataset = load(settings.data)
     rehearse(settings, dataset)
     with claim(folder):
+        durable.tidy(folder)
         if settings.rerun:
             _clear(folder)
         elif finished := finished_result(folder):  # another process finished it while this one got ready
@@ -283,7 +285,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads
-    if not all(abs(m["loss"]) < float("inf") for m in (result.train, result.test["last"])):
+    if not all(math.isfinite(m["loss"] or 0.0) for m in (result.train, result.test["last"])):
         result.train = result.val = result.test = None
         raise Diverged(len(fitted.history))
 
