@@ -64,7 +64,7 @@ class Settings(BaseModel):
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]
-    sampler: Literal["shuffle", "random", "cyclic"]
+    sampler: Literal["shuffle", "random", "cyclic", "balanced"]
     precision: Literal["fp32", "bf16", "auto"]
     device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     threads: Count | Literal["auto"]
@@ -119,12 +119,18 @@ def settings(tree: Mapping[str, Any]) -> Settings:
 def build(group: str, node: Mapping[str, Any]) -> Any:
     """The option that `node` describes: an instance, or a callable that waits for the group's run-time arguments.
 
+    An option inside the option (the base optimizer of SAM) is built likewise, first.
+
     Raises:
         UserError: the `_target_` is not allowed, is not what the group holds, or a hyperparameter is refused.
     """
     target = locate(group, node)
     common = _hyperparameters(_load(GROUPS[group].common), ()) if GROUPS[group].common else {}
-    kwargs = {k: v for k, v in node.items() if k not in ("_target_", "name") and k not in common}
+    kwargs = {
+        k: build(group, v) if _nested(v) else v
+        for k, v in node.items()
+        if k not in ("_target_", "name") and k not in common
+    }
     bound = functools.partial(target, **kwargs)
     return bound if GROUPS[group].runtime else bound()
 
@@ -209,6 +215,9 @@ def hyperparameters(group: str, node: Mapping[str, Any]) -> dict[str, tuple[Any,
 def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, Any]:
     fields = hyperparameters(group, node)
     given = {k: v for k, v in node.items() if k not in ("_target_", "name")}
+    nested = {k: _check_option(group, v, f"{where}.{k}") for k, v in given.items() if k in fields and _nested(v)}
+    given = {k: v for k, v in given.items() if k not in nested}
+    fields = {k: v for k, v in fields.items() if k not in nested}
     for key, value in walk(given):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}={value} must be a finite number")
@@ -217,7 +226,12 @@ def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, 
         values = schema.model_validate(given)
     except ValidationError as error:
         raise UserError("\n".join(_explain(error, where + ".", list(fields)))) from None
-    return {**node, **{name: getattr(values, name) for name in given}}
+    return {**node, **nested, **{name: getattr(values, name) for name in given}}
+
+
+def _nested(value: Any) -> bool:
+    """Whether the value of a hyperparameter is itself an option of the group."""
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 _STRICT = ConfigDict(
