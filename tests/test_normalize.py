@@ -34,7 +34,8 @@ def oracle(kind, x):
         "unit": unit,
         "standardize": (unit - mean) / sd,
         "per_pixel": (unit - unit.mean(0)) / sd,
-        "per_image": (unit - unit.mean((1, 2, 3), keepdims=True)) / unit.std((1, 2, 3), keepdims=True),
+        "per_image": (unit - unit.mean((1, 2, 3), keepdims=True))
+        / np.maximum(unit.std((1, 2, 3), keepdims=True), unit[0].size ** -0.5),
     }[kind]
 
 
