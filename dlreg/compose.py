@@ -11,6 +11,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -37,7 +38,7 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Settin
 
 def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
     """The checked settings of a composed config; `choices` says which option each group got."""
-    cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
         tree = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
@@ -81,6 +82,12 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> dict[str, Path]:
         for path in sorted((folder / group).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return found
+
+
+def conditional(override: Override) -> bool:
+    """Whether an override sets a key inside an option, so that in a sweep it may not apply to every cell."""
+    key = override.key_or_group
+    return "." in key and key.split(".")[0] in GROUPS and not override.is_add() and not override.is_delete()
 
 
 def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -9,11 +9,12 @@ import torch
 
 
 class Progress(NamedTuple):
-    """Where training stands. `step` counts optimizer updates from 0."""
+    """Where training stands. `step` counts optimizer updates from 0, `val_losses` holds those of the epochs done."""
 
     step: int
     steps_per_epoch: int
     total_steps: int
+    val_losses: tuple[float, ...] | None = ()  # None: there is no validation set
 
     @property
     def epoch(self) -> float:

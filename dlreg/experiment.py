@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import math
 import os
 import platform
 import shutil
@@ -12,19 +13,20 @@ import subprocess
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import filelock
+import hydra
+import numpy
 import torch
 from torch import nn
 
 from dlreg import __version__, durable
 from dlreg.config import Settings, build
-from dlreg.context import Context, derive_seed
+from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
@@ -79,6 +81,7 @@ def run(settings: Settings, report: Report) -> Result:
     dataset = load(settings.data)
     rehearse(settings, dataset)
     with claim(folder):
+        durable.tidy(folder)
         if settings.rerun:
             _clear(folder)
         elif finished := finished_result(folder):  # another process finished it while this one got ready
@@ -146,6 +149,7 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
         if getattr(optimizer, "full_batch", False):
             _needs_full_batch(settings, len(data.train))
+        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         context.begin_epoch(0)
         model.train()
         sample = data.train[few.to(context.device)]
@@ -223,10 +227,7 @@ class Fitter:
         self.calls += 1
         self.parameters += sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        schedule = functools.partial(
-            multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"]
-        )
-        loop = Loop(settings.epochs, size, settings.sampler, schedule, autocast(settings))
+        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings))
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -295,7 +296,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads
-    if not all(abs(m["loss"]) < float("inf") for m in (result.train, result.test["last"])):
+    if not all(math.isfinite(m["loss"] or 0.0) for m in (result.train, result.test["last"])):
         result.train = result.val = result.test = None
         raise Diverged(len(fitted.history))
 
@@ -308,6 +309,10 @@ def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
 def _chain(settings: Settings) -> Chain:
     options = [(g, word, node) for g in ("aug", "reg") for word, node in getattr(settings, g).items()]
     return Chain({word: build(group, node) for group, word, node in options})
+
+
+def _schedule(settings: Settings) -> Callable[[Progress], float]:
+    return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
 
 
 def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
@@ -343,8 +348,9 @@ def _clear(folder: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    names = ("torch", "hydra-core", "numpy")
-    return {"dlreg": __version__, "python": platform.python_version(), **{n: metadata.version(n) for n in names}}
+    parts = {"torch": torch, "numpy": numpy, "hydra": hydra}
+    found = {name: str(module.__version__) for name, module in parts.items()}
+    return {"dlreg": __version__, "python": platform.python_version(), **found}
 
 
 @functools.cache

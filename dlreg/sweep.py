@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlreg import experiment, ui
 from dlreg.commands import train
-from dlreg.compose import checked, explain
-from dlreg.config import GROUPS, Settings, walk
+from dlreg.compose import checked, conditional, explain
+from dlreg.config import Settings, walk
 from dlreg.errors import UserError, did_you_mean
 from dlreg.result import Result
 
@@ -49,6 +49,7 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     with ui.Live(bool(cells[0].settings.progress)) as ui.live:
         assert ui.live is not None
+        ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with ui.live.sweep(len(cells), lambda: sum((c.folder / "result.json").exists() for c in cells)):
             _launch(todo, launcher)
     ui.live = None
@@ -64,17 +65,17 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(list(arguments))
     cells: dict[str, Cell] = {}
-    unused = {o.key_or_group: o for o in overrides if _conditional(o)}
+    unused = {o.key_or_group: o for o in overrides if conditional(o)}
     known: set[str] = set()
     composed: dict[tuple[str, ...], DictConfig] = {}
     for point in itertools.product(*(list(_values(o)) for o in overrides)):
-        fixed = tuple(text for o, text in zip(overrides, point, strict=True) if not _conditional(o))
+        fixed = tuple(text for o, text in zip(overrides, point, strict=True) if not conditional(o))
         if fixed not in composed:
             composed[fixed] = _compose(loader, config, fixed)
             known |= {key for key, _ in walk(_plain(composed[fixed]))}
         cfg, kept = composed[fixed], list(fixed)
         extra = [
-            (o, text) for o, text in zip(overrides, point, strict=True) if _conditional(o) and _has(cfg, o.key_or_group)
+            (o, text) for o, text in zip(overrides, point, strict=True) if conditional(o) and _has(cfg, o.key_or_group)
         ]
         for o, _ in extra:
             unused.pop(o.key_or_group, None)
@@ -87,12 +88,6 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
     for key in unused:
         raise UserError(f"{key}: no run of this sweep has such a key.{did_you_mean(key, known)}")
     return list(cells.values())
-
-
-def _conditional(override: Override) -> bool:
-    """Whether it sets a key inside an option, so that it may not apply to every cell."""
-    key = override.key_or_group
-    return "." in key and key.split(".")[0] in GROUPS and not override.is_add() and not override.is_delete()
 
 
 def _values(override: Override) -> Iterator[str]:
@@ -111,7 +106,7 @@ def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...
 
 
 def _plain(cfg: DictConfig) -> dict[str, Any]:
-    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
+    tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
     assert isinstance(tree, dict)
     return {str(k): v for k, v in tree.items()}
 
@@ -150,7 +145,7 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> None:
 
 
 def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
-    text = " ".join(cell.overrides)
+    text = ui.live.label(cell.overrides) if ui.live else ""
     if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result):
         line = ui.outcome(job.return_value)
     else:

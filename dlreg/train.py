@@ -73,8 +73,11 @@ def train_step(
         optimizer.zero_grad()
         with frozen_statistics(model) if seen else nullcontext():
             logits, loss, objective = forward(model, reg, x, y, autocast, criterion)
+        if order > 1:
+            _backward_with_graph(objective, model)
+        elif order:
+            objective.backward()
         if order:
-            objective.backward(create_graph=order > 1)
             reg.gradient(model)
         if not seen:
             wrong = (logits.detach().argmax(1) != y.argmax(1)).sum()
@@ -131,6 +134,14 @@ def whole_gradient(
     reg.gradient(model)
 
 
+def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
+    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
+    for p, grad in zip(params, grads, strict=True):
+        p.grad = grad
+
+
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
@@ -160,7 +171,7 @@ def fit(
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
     while len(history) < loop.epochs and not stopped:
-        row = run_epoch(model, optimizer, reg, data, context, loop, len(history), report)
+        row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -187,10 +198,12 @@ def run_epoch(
     data: Data,
     context: Context,
     loop: Loop,
-    epoch: int,
+    history: History,
     report: Report,
 ) -> dict[str, Any]:
-    """Train one epoch and validate. Returns its row of the history."""
+    """Train the epoch after those of `history` and validate. Returns its row."""
+    epoch = len(history)
+    val_losses = tuple(row["val_loss"] for row in history) if len(data.val) else None
     context.begin_epoch(epoch)
     started = time.perf_counter()
     model.train()
@@ -199,7 +212,7 @@ def run_epoch(
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
     for i, index in enumerate(order):
-        context.progress = Progress(first_step + i, len(order), total)
+        context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]

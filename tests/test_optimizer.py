@@ -47,7 +47,11 @@ def closure_of(optimizer, loss):
         optimizer.zero_grad()
         value = loss()
         if order:
-            value.backward(create_graph=order > 1)
+            own = [p for group in optimizer.param_groups for p in group["params"]]
+            for p, g in zip(
+                own, torch.autograd.grad(value, own, create_graph=order > 1, allow_unused=True), strict=True
+            ):
+                p.grad = g
         return value
 
     return closure

@@ -33,7 +33,9 @@ def test_norm_becomes_c_and_the_direction_stays(c):
 def test_value_clamps_every_component_by_itself(c):
     model, before = with_gradients(3.0)
     ClipValue(c=c).gradient(model)
-    expected = [torch.minimum(torch.maximum(g, torch.tensor(-c, dtype=g.dtype)), torch.tensor(c, dtype=g.dtype)) for g in before]
+    expected = [
+        torch.minimum(torch.maximum(g, torch.tensor(-c, dtype=g.dtype)), torch.tensor(c, dtype=g.dtype)) for g in before
+    ]
     assert torch.equal(flat(p.grad for p in model.parameters()), flat(expected))
     assert flat(expected).abs().max() <= c + 1e-15
 

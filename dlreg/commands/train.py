@@ -12,10 +12,12 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dlreg.compose import checked, explain, user_config_dirs
+from dlreg.compose import checked, conditional, explain, user_config_dirs
 from dlreg.config import Settings, conf_dir
 from dlreg.errors import Interrupted, UserError
 
@@ -35,6 +37,8 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--config-dir={folders[0]} is not a folder")
     _outcomes.clear()
     _refused.clear()
+    if any(word in ("-m", "--multirun") for word in rest):
+        rest = _axes(rest)
     with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), _signals():
         try:
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
@@ -70,7 +74,7 @@ def _cell(cfg: DictConfig, job: Any) -> Any:
 
     settings = checked(cfg, job.runtime.choices)
     live = ui.live or ui.Live(bars=False)
-    with live.run(_label(job.overrides.task), settings.epochs) as report:
+    with live.run(live.label(job.overrides.task), settings.epochs) as report:
         return experiment.run(settings, report)
 
 
@@ -115,10 +119,6 @@ def _summary(result: Any, folder: Any, before: bool) -> None:
         out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
 
 
-def _label(overrides: Any) -> str:
-    return " ".join(o for o in overrides if not o.startswith(("outputs=", "hydra."))) or "defaults"
-
-
 def _flags_first(argv: list[str]) -> list[str]:
     """Hydra 1.3 refuses a flag between overrides; move them to the front."""
     flags, rest, it = [], [], iter(argv)
@@ -130,6 +130,26 @@ def _flags_first(argv: list[str]) -> list[str]:
         if word in WITH_VALUE and (value := next(it, None)) is not None:
             flags.append(value)
     return flags + rest
+
+
+def _axes(argv: list[str]) -> list[str]:
+    """In a sweep, one value for an option's key is an axis of length one: it need not apply to every cell either.
+
+    Hydra would put a plain value into the config of the whole sweep, where the option may not be chosen.
+    """
+    parser = OverridesParser.create()
+
+    def axis(word: str) -> str:
+        try:
+            override = parser.parse_override(word)
+        except OverrideParseException:  # Hydra will say so
+            return word
+        if not conditional(override) or override.is_sweep_override():
+            return word
+        key, _, value = word.partition("=")
+        return f"{key}=choice({value})"
+
+    return [word if word.startswith("-") else axis(word) for word in argv]
 
 
 @contextmanager

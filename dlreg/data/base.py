@@ -14,7 +14,7 @@ from dlreg.data.normalize import channel_mean, normalization
 from dlreg.errors import UserError
 
 Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
-Normalize = Literal["none", "unit", "standardize", "per_pixel", "whiten"]
+Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "whiten"]
 
 
 @dataclass(frozen=True)

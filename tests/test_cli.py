@@ -1,0 +1,270 @@
+"""The real entry point, as a user meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dlreg import __version__
+from dlreg.cli import COMMANDS, main
+from dlreg.config import GROUPS
+
+SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "device=cpu"]
+
+
+@pytest.fixture
+def dlreg(tmp_path, monkeypatch, capfd):
+    """dlreg("train", ...) -> (exit status, stdout, stderr), in this process, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv):
+        status = main(list(argv))
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
+
+
+def test_help_is_instant_and_light():
+    code = "import sys; from dlreg.cli import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert all(command in done.stdout for command in COMMANDS)
+    for heavy in ("torch", "hydra", "numpy", "pandas", "rich", "pydantic"):
+        assert f"'{heavy}'" not in done.stderr
+
+
+def test_version_and_python_m():
+    done = subprocess.run([sys.executable, "-m", "dlreg", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"dlreg {__version__}\n"
+
+
+def test_unknown_command(dlreg):
+    assert dlreg("trian") == (2, "", "dlreg: there is no command 'trian'. Did you mean train?\n")
+
+
+def test_train_then_already_then_table(dlreg, tmp_path):
+    status, out, err = dlreg("train", "optimizer=adam", "reg=dropout", *SMALL)
+    assert status == 0
+    assert out.startswith("done  digits-mlp-adam-dropout-s0-")
+    for part in ("test error", "validation error", "seconds", "folder", "next: dlreg "):
+        assert part in out
+    assert "epoch 2/2" in err
+    folders = list((tmp_path / "outputs").iterdir())
+    assert [sorted(p.name for p in f.iterdir()) for f in folders] == [
+        [".lock", "config.json", "result.json", "weights"]
+    ]
+    status, out, err = dlreg("train", "optimizer=adam", "reg=dropout", *SMALL)
+    assert (status, err) == (0, "")
+    assert out.startswith("done already")
+    status, out, _ = dlreg("table")
+    assert status == 0
+    assert "(1)" in out
+
+
+def test_refusals_are_one_line_and_write_nothing(dlreg, tmp_path):
+    for words in (["optimizer=adm"], ["+optimzer=adam"], ["reg=dropout", "reg.dropout.p=1.5"], ["epochs=0"], ["foo bar"],
+                  ["reg=dropout,maxnorm"], ["data=mnist", "data.root=nowhere", "data.download=false"]):  # fmt: skip
+        status, out, err = dlreg("train", *words)
+        assert (status, out) == (2, "")
+        assert err.startswith("dlreg train: ")
+        assert len(err.splitlines()) == 1, err
+    assert not any((tmp_path / "outputs").glob("*"))
+
+
+def test_outputs_that_cannot_be_written(dlreg, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = dlreg("train", "outputs=file", *SMALL)
+    assert status == 2
+    assert "file cannot be written" in err
+
+
+def test_experimental_rerun_is_refused(dlreg):
+    status, _, err = dlreg("train", "--experimental-rerun", "x.pickle")
+    assert status == 2
+    assert "can run code" in err
+
+
+def test_flags_may_stand_between_overrides(dlreg):
+    status, out, _ = dlreg("train", "seed=1", "--cfg", "job", "reg=dropout")
+    assert status == 0
+    assert "seed: 1" in out and "input_p: 0.2" in out
+
+
+def test_sweep_runs_what_is_missing_and_tells(dlreg):
+    grid = ["train", "-m", "reg=none,dropout,[dropout,maxnorm]", "seed=0,1", *SMALL]
+    status, out, err = dlreg(*grid)
+    assert status == 0
+    assert "6 runs: 0 finished before, 6 to do" in err
+    assert "[6/6] reg=[dropout,maxnorm] seed=1" in err
+    assert "6 done" in err
+    assert "dropout+maxnorm" in out and "(2)" in out
+    status, again, err = dlreg(*grid)
+    assert "6 runs: 6 finished before, 0 to do" in err
+    assert again == out
+
+
+def test_conditional_axes_apply_where_the_option_is(dlreg):
+    status, out, err = dlreg("train", "-m", "reg=none,dropout", "reg.dropout.p=0.1,0.5", *SMALL)
+    assert (status, "3 runs" in err) == (0, True)
+    assert "reg.dropout.p" in out
+    status, _, err = dlreg("train", "-m", "optimizer=sgd,momentum", "optimizer.momentum=0.5,0.9", *SMALL)
+    assert (status, "3 runs" in err) == (0, True)
+    status, _, err = dlreg("train", "-m", "reg=none,dropout", "reg.dropout.p=0.3", "model.hidden=[16]", *SMALL[:2])
+    assert (status, "2 runs" in err) == (0, True)
+    status, _, err = dlreg("train", "-m", "reg=none,dropout", "reg.dropout.q=0.1", *SMALL)
+    assert status == 2
+    assert "reg.dropout.q: no run of this sweep has such a key. Did you mean reg.dropout.p?" in err
+
+
+@pytest.mark.parametrize(
+    "bad", ["reg.dropout.p=0.1,1.5", "epochs=1,0", "optimizer=adam,adm", "batch_size=1,8 norm=batch"]
+)
+def test_one_bad_cell_stops_the_sweep_before_its_first_run(bad, dlreg, tmp_path):
+    status, _, err = dlreg("train", "-m", "reg=none,dropout", *[w for w in SMALL if "epochs" not in w], *bad.split())
+    assert status == 2, err
+    assert not any((tmp_path / "outputs").glob("*"))
+
+
+def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
+    from dlreg import experiment
+
+    real = experiment.fit
+
+    def faulty(model, *rest):
+        if sum(p.numel() for p in model.parameters()) > 2000:
+            raise RuntimeError("boom")
+        return real(model, *rest)
+
+    monkeypatch.setattr(experiment, "fit", faulty)
+    words = ["train", "-m", "model.hidden=[8],[64]", "optimizer.lr=0.1,1e30", "epochs=2", "data.train_size=128"]
+    status, out, err = dlreg(*words)
+    assert status == 1
+    assert err.count("RuntimeError: boom") == 4  # each at once, and again at the end
+    assert "diverged: diverged at step" in err
+    assert "2 failed" in err and "1 done" in err and "1 diverged" in err
+    assert "1 diverged" in out and "1 failed" in out
+    monkeypatch.setattr(experiment, "fit", real)
+    status, _, err = dlreg(*words)
+    assert (status, "4 runs: 2 finished before, 2 to do" in err) == (0, True)
+
+
+def test_sweep_with_diverged_rows_only_exits_0(dlreg):
+    assert dlreg("train", "-m", "optimizer.lr=1e30,2e30", *SMALL)[0] == 0
+
+
+def test_joblib_launcher(dlreg):
+    words = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    status, out, err = dlreg("train", "-m", "seed=0,1", "reg=none,l2", *SMALL, *words)
+    assert status == 0, err
+    assert "[4/4]" in err
+    assert "(2)" in out
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path):
+    argv = [
+        sys.executable,
+        "-m",
+        "dlreg",
+        "train",
+        "epochs=60",
+        "threads=1",
+        "device=cpu",
+        "optimizer=adam",
+        "reg=dropout",
+    ]
+
+    def start(folder):
+        return subprocess.Popen(
+            [*argv, f"outputs={folder}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        )
+
+    whole = start(tmp_path / "whole")
+    cut = start(tmp_path / "cut")
+    wait_for(lambda: list((tmp_path / "cut").glob("*/checkpoint-0.previous")))
+    cut.send_signal(sent)
+    _, err = cut.communicate(timeout=60)
+    assert cut.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[sent]
+    assert b"Traceback" not in err
+    again = start(tmp_path / "cut")
+    assert again.communicate(timeout=120) and again.returncode == 0
+    whole.communicate(timeout=120)
+    weights = [next((tmp_path / side).glob("*/weights")).read_bytes() for side in ("whole", "cut")]
+    assert weights[0] == weights[1]
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "nothing happened"
+        time.sleep(0.02)
+
+
+def complete(line, monkeypatch, capfd):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    main(["-sc", "query=bash"])
+    return capfd.readouterr().out.split()
+
+
+def test_completion(monkeypatch, capfd):
+    assert complete("dlreg tr", monkeypatch, capfd) == ["train"]
+    assert set(complete("dlreg ", monkeypatch, capfd)) == set(COMMANDS)
+    assert {"reg=dropout", "reg=maxnorm"} <= set(complete("dlreg train reg=", monkeypatch, capfd))
+    assert complete("dlreg train optimizer=adam sampl", monkeypatch, capfd) == ["sampler="]
+
+
+def test_list_and_show(dlreg):
+    status, out, _ = dlreg("list")
+    assert status == 0
+    assert "dropout" in out and "Srivastava" in out
+    assert dlreg("list", "regs")[2] == "dlreg list: regs: there is no such group. Did you mean reg? Allowed: " + (
+        ", ".join(GROUPS) + ".\n"
+    )
+    status, out, _ = dlreg("show", "reg=dropout")
+    assert status == 0
+    assert "https://jmlr.org/papers/v15/srivastava14a.html" in out
+    assert "reg.dropout.p=0.5    number, >= 0, < 1" in out
+    assert "Did you mean dropout?" in dlreg("show", "reg=dropot")[2]
+
+
+def test_table_refusals(dlreg, tmp_path):
+    assert "is not a folder" in dlreg("table", "nowhere")[2]
+    (tmp_path / "outputs").mkdir()
+    assert "no runs in outputs" in dlreg("table")[2]
+
+
+def test_a_users_own_technique_from_outside(tmp_path):
+    """The README's ten lines: a Python file and a YAML in the current folder."""
+    (tmp_path / "mytricks.py").write_text(
+        "import torch\n"
+        "from dlreg.hyper import NonNegative\n"
+        "from dlreg.reg.base import Regularizer\n\n\n"
+        "class GradientNoise(Regularizer):\n"
+        '    """g <- g + N(0, sigma^2). Neelakantan et al. (2015), https://arxiv.org/abs/1511.06807"""\n\n'
+        "    def __init__(self, *, sigma: NonNegative) -> None:\n"
+        "        self.sigma = sigma\n\n"
+        "    def gradient(self, model):\n"
+        "        for p in model.parameters():\n"
+        "            p.grad += self.sigma * torch.randn(p.shape, generator=self.generator)\n"
+    )
+    (tmp_path / "myconf" / "reg").mkdir(parents=True)
+    (tmp_path / "myconf" / "reg" / "gradient_noise.yaml").write_text(
+        "# Noise on the gradient\ngradient_noise:\n  _target_: mytricks.GradientNoise\n  sigma: 0.01\n"
+    )
+    command = [
+        str(Path(sys.executable).with_name("dlreg")),
+        "train",
+        "--config-dir",
+        "myconf",
+        "reg=[gradient_noise,l2]",
+        *SMALL,
+    ]
+    env = os.environ | {"DLREG_PLUGINS": "mytricks"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "gradient_noise+l2" in done.stdout

@@ -1,0 +1,53 @@
+"""The wheel carries everything: conf/, the sweeper plugin, the command; it runs from any folder without the checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with the built wheel unpacked into it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    build = [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run(build, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_contents(installed):
+    conf = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    assert {p.relative_to(installed / "dlreg/conf") for p in (installed / "dlreg/conf").rglob("*.yaml")} == conf
+    assert (installed / "hydra_plugins" / "dlreg_grid.py").is_file()
+    assert not (installed / "hydra_plugins" / "__init__.py").exists()  # a namespace shared with other plugins
+    assert not (installed / "dlreg" / "_hydra").exists()
+    assert (installed / "dlreg" / "py.typed").is_file()
+
+
+def test_a_sweep_from_the_wheel(installed, tmp_path):
+    code = (
+        f"import sys; sys.path = [{str(installed)!r}] + [p for p in sys.path if p and not p.startswith({str(ROOT)!r})"
+        f" or 'site-packages' in p]\n"
+        "import dlreg.cli\n"
+        f"assert dlreg.cli.__file__.startswith({str(installed)!r}), dlreg.cli.__file__\n"
+        "sys.exit(dlreg.cli.main(sys.argv[1:]))"
+    )
+    words = ["train", "-m", "reg=none,dropout", "epochs=1", "data.train_size=128", "device=cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 done" in done.stderr
+    assert len(list((tmp_path / "outputs").iterdir())) == 2
