@@ -49,6 +49,16 @@ NEUTRAL = {
     "weight_decay": "alpha=0",
     "weight_noise": "sigma=0",
 }
+STRONG = {
+    "clip_norm": "c=0.01",
+    "clip_value": "c=0.001",
+    "l0": "start=0.5",
+    "l1_late": "after=0 alpha=0.1",
+    "l2_to": "alpha=1",
+    "lagrangian": "c=0.1 rate=1",
+    "maxnorm": "c=0.1",
+    "norm_ball": "c=0.1",
+}
 WITHOUT = ("bagging",)  # a bootstrap is never the sample itself
 NEUTRAL_HERE = [word for word in NEUTRAL if word in options("reg")]
 
@@ -123,12 +133,10 @@ def test_strength_zero_is_bit_identical_to_leaving_it_out(word, base):
 
 @pytest.mark.parametrize("word", sorted(set(NEUTRAL_HERE) - {"early_stopping", "ensemble", "swa"}))
 def test_at_its_own_strength_it_does_something(word, base, run):
-    """The mirror of the test above: what is compared there can differ. `form`s and bounds are set so that they act."""
-    stronger = {"maxnorm": ["c=0.1"], "norm_ball": ["c=0.1"], "clip_norm": ["c=0.01"], "clip_value": ["c=0.001"], "lagrangian": ["c=0.1", "rate=1"],
-                "l1_late": ["after=0", "alpha=0.1"], "l2_to": ["alpha=1"], "l0": ["start=0.5"]}  # fmt: skip
+    """The mirror of the test above: what is compared there can differ. bounds are set so that they act."""
     settings, data = base
     plain, _, _ = two_steps(settings, data)
-    model, chain, _ = two_steps(chosen(settings, ("reg", nodes("reg", word, *stronger.get(word, [])))), data)
+    model, chain, _ = two_steps(chosen(settings, ("reg", nodes("reg", word, *STRONG.get(word, "").split()))), data)
     chain.finish(model)
     before = {k.removeprefix("net."): v for k, v in plain.state_dict().items() if v.is_floating_point()}
     after = {k.replace(".parametrizations.", ".").replace(".original", ""): v for k, v in model.state_dict().items()}
