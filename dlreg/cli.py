@@ -8,6 +8,8 @@ import sys
 COMMANDS = {
     "train": "run one experiment, or with -m a grid of them",
     "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
+    "study": "the lecture's tables: run what is missing of one, print it beside the published numbers",
+    "plot": "learning curves, dot plots with intervals, parameter sweeps",
     "list": "every group and option, one line each",
     "show": "the card of one option: formula, source, parameters (dlreg show reg=dropout)",
 }
@@ -27,6 +29,9 @@ usage: dlreg COMMAND [ARGUMENTS]
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    # torch's threads (GNU OpenMP) wait for each other by spinning. With another job on the same cores that wait is
+    # endless: one epoch of MNIST took 169 s, and 4 s with a short spin; alone on the machine there is no difference.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] in (["-sc"], ["--shell-completion"]):
         rest = _completion(argv)
@@ -61,10 +66,9 @@ def _run(command: str, argv: list[str]) -> int:
         for line in str(error).splitlines():
             print(f"dlreg {command}: {line}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
-    except Interrupted as error:
-        return error.exit_status
+    except (KeyboardInterrupt, Interrupted) as signal:
+        print(f"dlreg {command}: interrupted; the same command continues", file=sys.stderr)
+        return signal.exit_status if isinstance(signal, Interrupted) else 130
     except BrokenPipeError:  # `dlreg table | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

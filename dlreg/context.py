@@ -9,11 +9,12 @@ import torch
 
 
 class Progress(NamedTuple):
-    """Where training stands. `step` counts optimizer updates from 0."""
+    """Where training stands. `step` counts optimizer updates from 0, `val_losses` holds those of the epochs done."""
 
     step: int
     steps_per_epoch: int
     total_steps: int
+    val_losses: tuple[float, ...] | None = ()  # None: there is no validation set
 
     @property
     def epoch(self) -> float:
@@ -33,7 +34,7 @@ def derive_seed(seed: int, name: str, epoch: int = 0) -> int:
 
 
 class Context:
-    """Named random streams, the progress, the current learning rate and the mean pixel (per channel) of one fit.
+    """Named random streams, the progress, the current learning rate, and what augmentations must know of the data.
 
     `note` is what a technique's `train` tells its own instance in this fit.
 
@@ -41,10 +42,13 @@ class Context:
     draws of every other as they were, and a checkpoint at an epoch's end needs no generator state.
     """
 
-    def __init__(self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None, upright: bool = False
+    ) -> None:
         self.seed = seed
         self.device = device
         self.pixel_mean = torch.zeros((), device=device) if pixel_mean is None else pixel_mean
+        self.upright = upright  # a mirrored or turned image may be of another class
         self.progress = Progress(0, 1, 1)
         self.lr = 0.0
         self.note: dict[str, Any] = {}

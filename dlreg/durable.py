@@ -51,6 +51,12 @@ def read_checked(path: Path) -> bytes | None:
     return None
 
 
+def tidy(folder: Path) -> None:
+    """Remove what writers killed in mid-write left in `folder`; only for who holds the folder's lock."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def previous(path: Path) -> Path:
     """Where `write_checked` keeps the last but one content."""
     return path.with_name(path.name + ".previous")

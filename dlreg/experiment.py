@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import io
+import math
 import os
 import platform
 import shutil
@@ -12,7 +13,7 @@ import subprocess
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch import nn
 
 from dlreg import __version__, durable
 from dlreg.config import Settings, build
-from dlreg.context import Context, derive_seed
+from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
@@ -80,6 +81,7 @@ def run(settings: Settings, report: Report) -> Result:
     dataset = load(settings.data)
     rehearse(settings, dataset)
     with claim(folder):
+        durable.tidy(folder)
         if settings.rerun:
             _clear(folder)
         elif finished := finished_result(folder):  # another process finished it while this one got ready
@@ -145,6 +147,9 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
+        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
+        if getattr(optimizer, "full_batch", False):
+            _needs_full_batch(settings, len(data.train))
         context.begin_epoch(0)
         model.train()
         sample = data.train[few.to(context.device)]
@@ -158,6 +163,15 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         raise UserError(
             f"these options do not work together: {first} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
         ) from error
+
+
+def _needs_full_batch(settings: Settings, n: int) -> None:
+    name = settings.optimizer["name"]
+    why = f"optimizer={name} needs the same loss in every step, that of the whole training set"
+    if settings.batch_size != "full" and settings.batch_size < n:
+        raise UserError(f"batch_size={settings.batch_size} does not work: {why}; give batch_size=full")
+    if settings.sampler in ("random", "balanced"):
+        raise UserError(f"sampler={settings.sampler} draws with replacement: {why}; give sampler=shuffle or cyclic")
 
 
 def claim(folder: Path) -> AbstractContextManager[Any]:
@@ -224,10 +238,7 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        schedule = functools.partial(
-            multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"]
-        )
-        loop = Loop(settings.epochs, size, settings.sampler, schedule, autocast(settings), steps=steps)
+        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings), steps=steps)
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -301,7 +312,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads
-    if not all(abs(m["loss"]) < float("inf") for m in (result.train, result.test["last"])):
+    if not all(math.isfinite(m["loss"] or 0.0) for m in (result.train, result.test["last"])):
         result.train = result.val = result.test = None
         raise Diverged(len(fitted.history))
 
@@ -316,8 +327,12 @@ def _chain(settings: Settings) -> Chain:
     return Chain({word: build(group, node) for group, word, node in options})
 
 
+def _schedule(settings: Settings) -> Callable[[Progress], float]:
+    return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
+
+
 def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
-    context = Context(seed, torch.device(settings.device), data.pixel_mean)
+    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
     model = make_model(settings, data, seed).to(context.device)
     reg = _chain(settings)
     reg.begin("chain", context)

@@ -18,3 +18,5 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
 Widths = list[Count]
+Slant = Annotated[float, Field(ge=0, lt=90)]  # degrees
+Interval = Annotated[list[Positive], Field(min_length=2, max_length=2)]  # [low, high]

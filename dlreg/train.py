@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from dlreg.reg.base import Chain, Fitted, History
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
 EVAL_BATCH = 2000
+ECE_BINS = 15
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss
@@ -66,17 +68,13 @@ def train_step(
     the update, still on the device.
     """
     x, y = reg.batch(model, x, y)
-    autocast = autocast or nullcontext()
     order = getattr(optimizer, "order", 1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
         optimizer.zero_grad()
-        with autocast:
-            logits = model(x)
-        logits = logits.to(y.dtype)
-        loss = criterion(logits, y)
-        objective = loss + reg.penalty(model, x, y, logits)
+        with frozen_statistics(model) if seen else nullcontext():
+            logits, loss, objective = forward(model, reg, x, y, autocast, criterion)
         if order > 1:
             _backward_with_graph(objective, model)
         elif order:
@@ -101,6 +99,51 @@ def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
         p.grad = grad
 
 
+def forward(
+    model: nn.Module,
+    reg: Chain,
+    x: Tensor,
+    y: Tensor,
+    autocast: AbstractContextManager[Any] | None,
+    criterion: Criterion,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits, the mean loss, and the objective: the loss with the penalties."""
+    with autocast or nullcontext():
+        logits = model(x)
+    logits = logits.to(y.dtype)
+    loss = criterion(logits, y)
+    return logits, loss, loss + reg.penalty(model, x, y, logits)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
+    tracking = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
+def whole_gradient(
+    model: nn.Module, optimizer: Optimizer, reg: Chain, data: Data, context: Context, loop: Loop
+) -> None:
+    """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
+    optimizer.zero_grad()
+    targets = torch.eye(data.classes, device=context.device)
+    parts = list(batches("cyclic", data.train.y, loop.batch_size, context))
+    samples = sum(map(len, parts))
+    for index in parts:
+        x, y = reg.batch(model, to_unit(data.train.x[index]), targets[data.train.y[index]])
+        with frozen_statistics(model):
+            _, _, objective = forward(model, reg, x, y, loop.autocast, loop.criterion)
+        (objective * (len(index) / samples)).backward()
+    reg.gradient(model)
+
+
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
@@ -119,6 +162,8 @@ def fit(
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
+    if hasattr(optimizer, "whole"):
+        optimizer.whole = functools.partial(whole_gradient, model, optimizer, reg, data, context, loop)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False
@@ -130,7 +175,7 @@ def fit(
     per_epoch = _steps_per_epoch(len(data.train), loop.batch_size)
     limit = loop.epochs * per_epoch if loop.steps is None else loop.steps
     while len(history) * per_epoch < limit and not stopped:
-        row = run_epoch(model, optimizer, reg, data, context, loop, len(history), report)
+        row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -157,20 +202,22 @@ def run_epoch(
     data: Data,
     context: Context,
     loop: Loop,
-    epoch: int,
+    history: History,
     report: Report,
 ) -> dict[str, Any]:
-    """Train one epoch and validate. Returns its row of the history."""
+    """Train the epoch after those of `history` and validate. Returns its row."""
+    epoch = len(history)
+    val_losses = tuple(row["val_loss"] for row in history) if len(data.val) else None
     context.begin_epoch(epoch)
     started = time.perf_counter()
     model.train()
     targets = torch.eye(data.classes, device=context.device)
-    order = list(batches(loop.sampler, len(data.train), loop.batch_size, context))
+    order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
     left = None if loop.steps is None else loop.steps - first_step
     for i, index in enumerate(order[:left]):
-        context.progress = Progress(first_step + i, len(order), total)
+        context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
@@ -231,13 +278,20 @@ class Tally:
         self.sizes: list[int] = []
 
 
-def batches(sampler: str, n: int, batch_size: int, context: Context) -> Iterator[Tensor]:
-    """The indices of each batch of one epoch. A last batch of a single sample is left out (batch norm needs two)."""
+def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Iterator[Tensor]:
+    """The indices of each batch of one epoch over the samples with the classes y.
+
+    A last batch of a single sample is left out (batch norm needs two).
+    """
     generator = context.generator("order", "cpu")
+    n = len(y)
     if sampler == "cyclic":
         order = torch.arange(n)
     elif sampler == "random":
         order = torch.randint(n, (n,), generator=generator)
+    elif sampler == "balanced":
+        labels = y.cpu()
+        order = torch.multinomial(1 / labels.bincount().double()[labels], n, replacement=True, generator=generator)
     else:
         order = torch.randperm(n, generator=generator)
     parts = order.to(context.device).split(batch_size)
@@ -254,10 +308,15 @@ def _steps_per_epoch(n: int, batch_size: int) -> int:
 def evaluate(
     model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None = None
 ) -> dict[str, float | None]:
-    """Mean cross-entropy, error and top-5 error (None under 6 classes) in evaluation mode, as fractions."""
+    """Mean cross-entropy, error, top-5 error (None under 6 classes) and calibration error in evaluation mode, as fractions.
+
+    `ece` is the expected calibration error, sum_b |B_b|/N |accuracy(B_b) - confidence(B_b)| over 15 bins of equal width of
+    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599).
+    """
     model.eval()
     device = next(model.parameters()).device
     sums = torch.zeros(3, dtype=torch.float64, device=device)
+    bins = torch.zeros(ECE_BINS, dtype=torch.float64, device=device)
     classes = 0
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         y = y.to(device)
@@ -269,8 +328,18 @@ def evaluate(
         sums += torch.stack(
             [F.cross_entropy(logits, y, reduction="sum"), top[:, 0].logical_not().sum(), top.any(1).logical_not().sum()]
         )
+        confidence = logits.softmax(1).amax(1).double()
+        member = F.one_hot((confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1, ECE_BINS).double()
+        bins += (top[:, 0].double() - confidence) @ member
     loss, error, top5 = (sums / len(split)).tolist()
-    return {"loss": loss, "error": error, "top5_error": top5 if classes > 5 else None}
+    ece = float(bins.abs().sum()) / len(split)
+    return {
+        "loss": loss,
+        "error": error,
+        "top5_error": top5 if classes > 5 else None,
+        "ece": ece,
+        "samples": len(split),
+    }
 
 
 def _improved(history: History) -> bool:

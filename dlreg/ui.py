@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,9 +31,14 @@ class Live:
     def __init__(self, bars: bool) -> None:
         self.progress: Progress | None = None
         if bars and err.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-            self.progress = Progress(*columns, TimeRemainingColumn(), console=err, transient=True)
+            columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[note]}"))
+            self.progress = Progress(*columns, TimeRemainingColumn(compact=True), console=err, transient=True)
         self.in_sweep = False
+        self.shared: frozenset[str] = frozenset()  # overrides of every cell of the sweep: not worth repeating
+
+    def label(self, overrides: Iterable[str]) -> str:
+        """The overrides that tell one cell of a sweep from another."""
+        return " ".join(word for word in overrides if word not in self.shared) or "run"
 
     @contextmanager
     def run(self, label: str, epochs: int) -> Iterator[RunReport]:

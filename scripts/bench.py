@@ -48,6 +48,7 @@ def loop(images: int, epochs: int, rounds: int) -> None:
     for name, words in LOOPS.items():
         settings = experiment.resolve(compose(["optimizer=adam", f"epochs={epochs}", "device=cpu", *words]))
         data = experiment._data(settings, dataset, 0)
+        through_dlreg(settings, data), bare_loop(settings, data)  # warm up
         rates: dict[str, list[float]] = {"dlreg": [], "bare": []}
         for _ in range(rounds):
             for side, work in (("dlreg", through_dlreg), ("bare", bare_loop)):

@@ -1,17 +1,23 @@
-"""`dlreg show GROUP=OPTION`: the card of one option."""
+"""`dlreg show GROUP=OPTION`: the card of one option; of a schedule, its curve too."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import typing
+from pathlib import Path
 from typing import Annotated, Any
 
 from dlreg import ui
 from dlreg.commands.list import headline
 from dlreg.compose import compose, options, user_config_dirs
-from dlreg.config import GROUPS, hyperparameters, locate
+from dlreg.config import GROUPS, Settings, build, hyperparameters, locate
 from dlreg.errors import UserError, did_you_mean
+from dlreg.schedule.base import multiplier
+from dlreg.schedule.preview import STEPS, bars, curve, save_png
+
+WIDTH, HEIGHT = 70, 6  # of a curve on the terminal, in characters
 
 
 def run(argv: list[str]) -> int:
@@ -19,18 +25,25 @@ def run(argv: list[str]) -> int:
     folders, rest = user_config_dirs(argv)
     parser = argparse.ArgumentParser("dlreg show", description="The card of one option: dlreg show reg=dropout")
     parser.add_argument("option", metavar="GROUP=OPTION")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="other values: schedule.t_0=5 epochs=70")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the curve of a schedule into a file as well")
     parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
-    group, _, name = parser.parse_args(rest).option.partition("=")
+    arguments = parser.parse_args(rest)
+    group, _, name = arguments.option.partition("=")
     if group not in GROUPS:
         raise UserError(f"{group}: there is no such group.{did_you_mean(group, GROUPS)} Allowed: {', '.join(GROUPS)}.")
     known = options(group, folders)
     if name not in known:
         hint = did_you_mean(name, known)
         raise UserError(f"{group}={name}: there is no such option.{hint} Allowed: {', '.join(known)}.")
+    if arguments.plot and group != "schedule":
+        raise UserError(f"--plot draws schedules; {group}={name} is none")
     ui.out.print(f"[bold]{group}={name}[/bold]  {headline(known[name])}\n")
-    settings = compose([f"{group}={name}"], folders)
+    settings = compose([f"{group}={name}", *arguments.overrides], folders)
     for word, node in (getattr(settings, group) if GROUPS[group].stack else {name: getattr(settings, group)}).items():
         _card(group, word, node)
+    if group == "schedule":
+        _curve(settings, arguments.plot)
     ui.out.print(f"[bold]{known[name]}[/bold]")
     ui.out.print(known[name].read_text(encoding="utf-8").rstrip(), markup=False)
     return 0
@@ -43,6 +56,20 @@ def _card(group: str, word: str, node: dict[str, Any]) -> None:
     for key, (annotation, _) in hyperparameters(group, node).items():
         ui.out.print(f"  {prefix}{key}={_text(node.get(key))}    {describe(annotation)}", markup=False)
     ui.out.print()
+
+
+def _curve(settings: Settings, plot: str | None) -> None:
+    """The multipliers over the run's epochs, on the terminal and, if asked for, in a file."""
+    node, epochs = settings.schedule, settings.epochs
+    schedule = functools.partial(multiplier, build("schedule", node), warmup=node["warmup"])
+    ui.out.print(f"  multiplier of optimizer.lr over {epochs} epochs of {STEPS} updates")
+    ui.out.print("\n".join(bars(curve(schedule, epochs, WIDTH)[1], HEIGHT)) + "\n", markup=False)
+    if plot:
+        try:
+            save_png(Path(plot), f"schedule={node['name']}", *curve(schedule, epochs, 2000))
+        except OSError as error:
+            raise UserError(f"--plot {plot} cannot be written: {error.strerror or error}") from None
+        ui.err.print(f"wrote {plot}")
 
 
 def describe(annotation: Any) -> str:

@@ -74,7 +74,7 @@ def _cell(cfg: DictConfig, job: Any) -> Any:
 
     settings = checked(cfg, job.runtime.choices)
     live = ui.live or ui.Live(bars=False)
-    with live.run(_label(job.overrides.task), settings.epochs) as report:
+    with live.run(live.label(job.overrides.task), settings.epochs) as report:
         return experiment.run(settings, report)
 
 
@@ -117,10 +117,6 @@ def _summary(result: Any, folder: Any, before: bool) -> None:
         out.print("  (rerun=true runs it again)")
     else:
         out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
-
-
-def _label(overrides: Any) -> str:
-    return " ".join(o for o in overrides if not o.startswith(("outputs=", "hydra."))) or "defaults"
 
 
 def _flags_first(argv: list[str]) -> list[str]:

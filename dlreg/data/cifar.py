@@ -41,7 +41,7 @@ def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
             f"data.root={root} has neither {copy.name} nor torchvision's copy of {name} ({error})"
             + ("" if download else "; data.download=true fetches it")
         ) from None
-    return Dataset(*(_split(part.data, part.targets) for part in (train, test)), classes=classes)
+    return Dataset(_split(train.data, train.targets), _split(test.data, test.targets), classes)
 
 
 def _split(images: object, labels: list[int]) -> Split:

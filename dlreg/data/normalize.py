@@ -27,6 +27,19 @@ class Affine(nn.Module):
         return torch.addcmul(self.shift, x, self.scale)
 
 
+class PerImage(nn.Module):
+    """x -> (x - mean) / max(sd, 1 / sqrt(n)) with the moments of the n values of each sample by itself.
+
+    TensorFlow's per_image_standardization, https://www.tensorflow.org/api_docs/python/tf/image/per_image_standardization
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize a batch."""
+        flat = x.flatten(1)
+        sd, mean = torch.std_mean(flat, 1, correction=0, keepdim=True)
+        return ((flat - mean) / sd.clamp(min=flat.shape[1] ** -0.5)).view_as(x)
+
+
 class Whiten(nn.Module):
     """ZCA: x -> (x - mean) V (S + eps)^(-1/2) V', with V S V' the covariance of the flattened training inputs.
 
@@ -61,8 +74,11 @@ def normalization(kind: str, x: Tensor) -> nn.Module:
     """The layer for `data.normalize`.
 
     none (pixels 0 to 255) · unit (0 to 1) · standardize (per channel, mean 0 and sd 1) · per_pixel (minus the mean
-    image, over one sd per channel) · whiten (ZCA). A constant channel keeps scale 1.
+    image, over one sd per channel) · per_image (each sample by its own mean and sd) · whiten (ZCA). A constant channel
+    keeps scale 1.
     """
+    if kind == "per_image":
+        return PerImage()
     if kind == "unit" or (kind == "none" and x.dtype != torch.uint8):
         return nn.Identity()
     if kind == "none":
@@ -70,9 +86,9 @@ def normalization(kind: str, x: Tensor) -> nn.Module:
     if kind == "whiten":
         return _whiten(x)
     mean_image, mean_square = _moments(x)
-    mean = _over_positions(mean_image)
-    sd = (_over_positions(mean_square) - mean.square()).clamp(min=0).sqrt()
-    scale = torch.where(sd > 1e-7, 1 / sd, torch.ones_like(sd))
+    mean, square = _over_positions(mean_image), _over_positions(mean_square)
+    sd = (square - mean.square()).clamp(min=0).sqrt()
+    scale = torch.where(sd > 1e-6 * square.sqrt(), 1 / sd, 1.0)
     return Affine(scale, -(mean_image if kind == "per_pixel" else mean) * scale)
 
 
@@ -86,9 +102,9 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.zeros(x.shape[1:], dtype=torch.float64)
     second = torch.zeros_like(first)
     for chunk in x.split(CHUNK):
-        values = to_unit(chunk)
-        first += values.sum(0, dtype=torch.float64)
-        second += values.square_().sum(0, dtype=torch.float64) if values is not chunk else values.square().sum(0)
+        values = to_unit(chunk).double()  # squares of float32 would drown a small spread about a large mean
+        first += values.sum(0)
+        second += values.square().sum(0)
     return first / len(x), second / len(x)
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dlreg.errors import UserError
+
 Activation = Literal["relu", "leaky_relu", "prelu", "tanh", "sigmoid", "gelu"]
 Norm = Callable[[nn.Module], nn.Module]  # a weight layer -> the module that stands in its place, normalized
 
@@ -49,6 +51,23 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         return self.after(self.shortcut(x) + self.drop_path(self.branch, x))
+
+
+class Through(nn.Identity):
+    """Stands for a layer where activations are normalized that no layer has just made: norm(Through(channels))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+
+
+def image_shape(shape: tuple[int, ...], model: str, least: int) -> tuple[int, int, int]:
+    """The shape of a sample, if it is an image of at least `least` x `least` pixels."""
+    if len(shape) != 3 or min(shape[1:]) < least:
+        raise UserError(
+            f"model={model} needs images of at least {least} x {least} pixels; this data has the shape {shape}"
+        )
+    return shape[0], shape[1], shape[2]
 
 
 def weight_layers(model: nn.Module) -> list[nn.Module]:

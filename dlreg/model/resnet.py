@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual
+from dlreg.model.blocks import Activation, Norm, Residual, image_shape
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -38,8 +38,7 @@ class ResNet(nn.Module):
             raise UserError(
                 f"model.depth={depth} must be 6n+2 (8, 14, 20, 32, 44, 56, 110, 1202); the nearest is {near}"
             )
-        if len(shape) != 3:
-            raise UserError(f"model=resnet needs images; this data has the shape {shape}")
+        n_channels = image_shape(shape, "resnet", 1)[0]
         blocks: list[nn.Module] = []
         n_in = width
         for stage in range(3):
@@ -48,7 +47,7 @@ class ResNet(nn.Module):
                 stride = 2 if stage and not block else 1
                 blocks.append(_block(n_in, n_out, stride, norm, shortcut, activation))
                 n_in = n_out
-        self.stem = nn.Sequential(norm(nn.Conv2d(shape[0], width, 3, padding=1)), make_activation(activation))
+        self.stem = nn.Sequential(norm(nn.Conv2d(n_channels, width, 3, padding=1)), make_activation(activation))
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(n_in, classes)
 

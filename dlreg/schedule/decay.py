@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from dlreg.context import Progress
 from dlreg.hyper import Fraction, NonNegative, Positive
 
@@ -27,13 +29,13 @@ def exponential(progress: Progress, *, gamma: Fraction) -> float:
     return gamma**progress.epoch
 
 
-def inverse_time(progress: Progress, *, decay: NonNegative) -> float:
-    """1 / (1 + decay e) with e the epochs done.
+def inverse_time(progress: Progress, *, decay: NonNegative, per: Literal["epoch", "step"]) -> float:
+    """1 / (1 + decay t), t counting epochs (with the fraction) or, as the lectures' eta_0 / (1 + d t), updates.
 
     Robbins & Monro (1951), https://doi.org/10.1214/aoms/1177729586, whose conditions (sum of rates infinite, sum of
-    squares finite) it meets. A recipe that counts steps, 1 / (1 + t / 10000), has decay = steps_per_epoch / 10000.
+    squares finite) it meets.
     """
-    return 1 / (1 + decay * progress.epoch)
+    return 1 / (1 + decay * (progress.epoch if per == "epoch" else progress.step))
 
 
 def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
@@ -41,7 +43,7 @@ def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
 
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html
     """
-    return gamma ** (progress.epoch // every)
+    return gamma ** (progress.step // (every * progress.steps_per_epoch))
 
 
 def multistep(progress: Progress, *, milestones: list[Positive], gamma: Fraction) -> float:
@@ -49,4 +51,4 @@ def multistep(progress: Progress, *, milestones: list[Positive], gamma: Fraction
 
     He et al. (2016), section 4.2, https://arxiv.org/abs/1512.03385
     """
-    return gamma ** sum(progress.epoch >= milestone for milestone in milestones)
+    return gamma ** sum(progress.step >= milestone * progress.steps_per_epoch for milestone in milestones)

@@ -13,6 +13,7 @@ class GridSweeper(Sweeper):
     """The grid over comma-separated values, without what is finished and without what makes no difference."""
 
     launcher: Launcher
+    config: DictConfig
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra hands over its parts."""
