@@ -1,6 +1,7 @@
 """Speed, as ratios of things timed alternately in one process. Absolute figures depend on the machine; ratios travel.
 
 scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop doing the same work
+scripts/bench reg     each regularizer's cost per step as a ratio to reg=none
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_reg
 import torch
 import torch.nn.functional as F
 
@@ -28,12 +30,16 @@ LOOPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop"])
+    parser.add_argument("what", choices=["loop", "reg"])
     parser.add_argument("--images", type=int, default=20_000, help="training images per epoch")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="these options alone")
     given = parser.parse_args()
-    loop(given.images, given.epochs, given.rounds)
+    if given.what == "reg":
+        bench_reg.reg(fake_mnist(1000), 10 * given.rounds, given.only)
+    else:
+        loop(given.images, given.epochs, given.rounds)
 
 
 def loop(images: int, epochs: int, rounds: int) -> None:
