@@ -417,7 +417,7 @@ def test_operations_of_the_policies(name, space):
     eight = (x * 255).round().to(torch.uint8)
     table = RandAugment() if space == "standard" else TrivialAugmentWide()
     transform, space = TheirAutoAugment(), STANDARD if space == "standard" else WIDE
-    level = torch.tensor([0, 3, 9, 15, 22, 30])
+    level = torch.tensor([0, 3, 9, 14, 22, 30])
     sign = torch.tensor([1, -1, 1, -1, 1, -1]) if name in SIGNED else torch.ones(6)
     ours = operations(space, "nearest")[name](x, (sign * level / 30).double())
     magnitudes = None
