@@ -219,15 +219,26 @@ class Fitter:
         self.remarks: list[str] = []
         self.parameters = 0
 
-    def __call__(self, data: Data, *, seed: int | None = None) -> Fitted:
-        """A model trained on `data`; `seed` replaces the run's."""
+    def __call__(
+        self,
+        data: Data,
+        *,
+        seed: int | None = None,
+        start: dict[str, torch.Tensor] | None = None,
+        steps: int | None = None,
+        note: dict[str, Any] | None = None,
+    ) -> Fitted:
+        """A model trained on `data`. The keyword arguments are those of `dlreg.reg.base.Fit`."""
         settings = self.settings
         context, model, optimizer, reg = _parts(settings, data, settings.seed if seed is None else seed)
+        context.note = note or {}
+        if start is not None:
+            model.load_state_dict(start)
         checkpoint = self.folder / f"checkpoint-{self.calls}"
         self.calls += 1
-        self.parameters += sum(p.numel() for p in model.parameters())
+        self.parameters = sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings))
+        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings), steps=steps)
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -267,7 +278,11 @@ def _run(settings: Settings, config: dict[str, Any], folder: Path, dataset: Data
     result = Result(run_id(config), "done", config, versions=_versions(), fingerprint=fingerprint(settings), git=_git())
     try:
         data = _data(settings, dataset, settings.seed)
-        fitted = _chain(settings).train(fitter, data)
+        chain = _chain(settings)
+        chain.begin("chain", Context(settings.seed, torch.device(settings.device)))  # `train` may draw random numbers
+        fitted = chain.train(fitter, data)
+        fitter.parameters = sum(p.numel() for p in fitted.last.parameters())
+        fitter.remarks = list(dict.fromkeys([*fitter.remarks, *fitted.remarks]))
         started = time.perf_counter()
         _measure(result, settings, data, fitted)
         result.history = fitted.history
@@ -292,7 +307,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     cast = autocast(settings)
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = evaluate(fitted.last, data.train, cast)
-    result.val = {k: evaluate(m, data.val, cast) if m and len(data.val) else None for k, m in models.items()}
+    clean = len(data.val) and not fitted.saw_val
+    result.val = {k: evaluate(m, data.val, cast) if m and clean else None for k, m in models.items()}
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,6 +44,18 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
         UserError: one cell is bad; nothing was run.
     """
     cells = grid(arguments, loader, config)
+    run_cells(cells, lambda todo: _launch(todo, launcher))
+    _report(cells)
+
+
+def run_cells(cells: Sequence[Cell], launch: Callable[[Sequence[Cell]], Iterator[tuple[Cell, Result | str]]]) -> None:
+    """Run what is not finished: refuse what cannot work before anything starts, tell each outcome as it comes.
+
+    `launch` yields a cell and its Result, or in words why there is none.
+
+    Raises:
+        UserError: one cell is bad; nothing was run.
+    """
     todo = [c for c in cells if c.settings.rerun or not experiment.finished_result(c.folder)]
     _rehearse(todo)
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
@@ -51,9 +63,10 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
         assert ui.live is not None
         ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with ui.live.sweep(len(cells), lambda: sum((c.folder / "result.json").exists() for c in cells)):
-            _launch(todo, launcher)
+            for number, (cell, outcome) in enumerate(launch(todo), start=1):
+                line = ui.outcome(outcome) if isinstance(outcome, Result) else f"failed: {outcome}"
+                ui.err.print(f"[{number}/{len(todo)}] {ui.live.label(cell.overrides)}: {line}", markup=False)
     ui.live = None
-    _report(cells)
 
 
 def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> list[Cell]:
@@ -134,23 +147,15 @@ def _rehearse(cells: Sequence[Cell]) -> None:
                 raise UserError(f"{error}  [in {' '.join(cell.overrides)}]") from None
 
 
-def _launch(cells: Sequence[Cell], launcher: Launcher) -> None:
+def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, Result | str]]:
     """One at a time where the launcher works in this process, so that each outcome is told at once; else all together."""
     alone = type(launcher).__name__ == "BasicLauncher"
     for i in range(0, len(cells), 1 if alone else max(1, len(cells))):
         batch = cells[i : i + 1] if alone else cells
         returns = launcher.launch([list(c.overrides) for c in batch], initial_job_idx=i)
-        for number, (cell, job) in enumerate(zip(batch, returns, strict=True), start=i + 1):
-            _tell(number, len(cells), cell, job)
-
-
-def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
-    text = ui.live.label(cell.overrides) if ui.live else ""
-    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result):
-        line = ui.outcome(job.return_value)
-    else:
-        line = f"failed: {job._return_value}"
-    ui.err.print(f"[{number}/{total}] {text}: {line}", markup=False)
+        for cell, job in zip(batch, returns, strict=True):
+            completed = job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result)
+            yield cell, job.return_value if completed else str(job._return_value)
 
 
 def _report(cells: Sequence[Cell]) -> None:
