@@ -1,6 +1,7 @@
 """Speed, as ratios of things timed alternately in one process. Absolute figures depend on the machine; ratios travel.
 
 scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop doing the same work
+scripts/bench aug     batched augmentation against torchvision's transforms, image by image, at the same settings
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from bench_aug import aug
 
 from dlreg import experiment, ui
 from dlreg.compose import compose
@@ -28,12 +30,15 @@ LOOPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop"])
-    parser.add_argument("--images", type=int, default=20_000, help="training images per epoch")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("what", choices=["loop", "aug"])
+    parser.add_argument("--images", type=int, default=20_000, help="loop: training images per epoch")
+    parser.add_argument("--epochs", type=int, default=2, help="loop")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
-    loop(given.images, given.epochs, given.rounds)
+    if given.what == "loop":
+        loop(given.images, given.epochs, given.rounds)
+    else:
+        aug(given.rounds)
 
 
 def loop(images: int, epochs: int, rounds: int) -> None:
