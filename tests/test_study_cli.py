@@ -22,7 +22,7 @@ def dlreg(tmp_path, monkeypatch, capfd):
 def test_list_names_every_study_with_its_source_and_cost(dlreg):
     status, out, _ = dlreg("study")
     assert status == 0
-    assert "mnist_regularizers" in out and "Table 9" in out and "smoke: 16 runs" in out and "one GPU" in out
+    assert "mnist_regularizers" in out and "Table 9" in out and "smoke: 24 runs" in out and "one GPU" in out
 
 
 def test_dry_run_then_run_then_table_then_plot(dlreg, tmp_path):

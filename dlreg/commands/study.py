@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlreg import ui
+from dlreg import ui, workers
 from dlreg.compose import user_config_dirs
 from dlreg.errors import UserError
 
@@ -42,6 +42,8 @@ def run(argv: list[str]) -> int:
     if name is None:
         _list(given.words, folders)
         return 0
+    if given.jobs > 1 and not given.dry_run:
+        workers.warm()
     plan = planned(name, given.words, given.row, folders)
     if given.dry_run:
         _dry_run(plan, given.jobs)
