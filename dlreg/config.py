@@ -64,7 +64,7 @@ class Settings(BaseModel):
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]
-    sampler: Literal["shuffle", "random", "cyclic"]
+    sampler: Literal["shuffle", "random", "cyclic", "balanced"]
     precision: Literal["fp32", "bf16", "auto"]
     device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     threads: Count | Literal["auto"]
@@ -119,12 +119,18 @@ def settings(tree: Mapping[str, Any]) -> Settings:
 def build(group: str, node: Mapping[str, Any]) -> Any:
     """The option that `node` describes: an instance, or a callable that waits for the group's run-time arguments.
 
+    An option inside the option (the base optimizer of SAM) is built likewise, first.
+
     Raises:
         UserError: the `_target_` is not allowed, is not what the group holds, or a hyperparameter is refused.
     """
     target = locate(group, node)
     common = _hyperparameters(_load(GROUPS[group].common), ()) if GROUPS[group].common else {}
-    kwargs = {k: v for k, v in node.items() if k not in ("_target_", "name") and k not in common}
+    kwargs = {
+        k: build(group, v) if _nested(v) else v
+        for k, v in node.items()
+        if k not in ("_target_", "name") and k not in common
+    }
     bound = functools.partial(target, **kwargs)
     return bound if GROUPS[group].runtime else bound()
 
@@ -201,23 +207,41 @@ def _hyperparameters(target: Callable[..., Any], runtime: tuple[str, ...]) -> di
 
 def hyperparameters(group: str, node: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """`name -> (annotation, default)` of every key the option may have, the group's common ones included."""
+    return _fields(locate(group, node), group)
+
+
+def _fields(target: Callable[..., Any], group: str) -> dict[str, tuple[Any, Any]]:
     entry = GROUPS[group]
-    own = _hyperparameters(locate(group, node), entry.runtime)
+    own = _hyperparameters(target, entry.runtime)
     return {**own, **(_hyperparameters(_load(entry.common), ()) if entry.common else {})}
 
 
 def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, Any]:
     fields = hyperparameters(group, node)
     given = {k: v for k, v in node.items() if k not in ("_target_", "name")}
+    nested = {k: _check_option(group, v, f"{where}.{k}") for k, v in given.items() if k in fields and _nested(v)}
+    given = {k: v for k, v in given.items() if k not in nested}
+    fields = {k: v for k, v in fields.items() if k not in nested}
     for key, value in walk(given):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}={value} must be a finite number")
-    schema = create_model(where, __config__=_STRICT, **typing.cast(Any, fields))
     try:
-        values = schema.model_validate(given)
+        values = _schema(locate(group, node), group, frozenset(fields)).model_validate(given)
     except ValidationError as error:
         raise UserError("\n".join(_explain(error, where + ".", list(fields)))) from None
-    return {**node, **{name: getattr(values, name) for name in given}}
+    return {**node, **nested, **{name: getattr(values, name) for name in given}}
+
+
+@functools.cache
+def _schema(target: Callable[..., Any], group: str, keys: frozenset[str]) -> type[BaseModel]:
+    """A model of an option's keys; making one takes longer than all its uses in a sweep."""
+    fields = {k: v for k, v in _fields(target, group).items() if k in keys}
+    return create_model(target.__name__, __config__=_STRICT, **typing.cast(Any, fields))
+
+
+def _nested(value: Any) -> bool:
+    """Whether the value of a hyperparameter is itself an option of the group."""
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 _STRICT = ConfigDict(

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlreg import experiment, ui
 from dlreg.commands import train
-from dlreg.compose import checked, conditional, explain
-from dlreg.config import Settings, walk
+from dlreg.compose import checked, explain
+from dlreg.config import GROUPS, Settings, walk
 from dlreg.errors import UserError, did_you_mean
 from dlreg.result import Result
 
@@ -77,33 +77,42 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
     """
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(list(arguments))
+    chosen = [o for o in overrides if not _plain_value(o)]  # groups and Hydra's own keys: these need a composition
+    values = [o for o in overrides if _plain_value(o)]
+    unused, known = {o.key_or_group for o in values}, set[str]()
     cells: dict[str, Cell] = {}
-    unused = {o.key_or_group: o for o in overrides if conditional(o)}
-    known: set[str] = set()
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    for point in itertools.product(*(list(_values(o)) for o in overrides)):
-        fixed = tuple(text for o, text in zip(overrides, point, strict=True) if not conditional(o))
-        if fixed not in composed:
-            composed[fixed] = _compose(loader, config, fixed)
-            known |= {key for key, _ in walk(_plain(composed[fixed]))}
-        cfg, kept = composed[fixed], list(fixed)
-        extra = [
-            (o, text) for o, text in zip(overrides, point, strict=True) if conditional(o) and _has(cfg, o.key_or_group)
-        ]
-        for o, _ in extra:
-            unused.pop(o.key_or_group, None)
-        if extra:
-            kept += [text for _, text in extra]
-            cfg = _compose(loader, config, tuple(kept))
-        settings = experiment.resolve(checked(cfg, cfg.hydra.runtime.choices))
-        cell = Cell(tuple(kept), settings)
-        cells.setdefault(str(cell.folder), cell)
-    for key in unused:
+    for choice in itertools.product(*map(_texts, chosen)):
+        cfg = _compose(loader, config, choice)
+        known |= {key for key, _ in walk(_tree(cfg))}
+        there = [o for o in values if _has(cfg, o.key_or_group)]
+        unused -= {o.key_or_group for o in there}
+        for point in itertools.product(*map(_texts, there)):
+            changed = _with(cfg, [parser.parse_override(text) for text in point])
+            settings = experiment.resolve(checked(changed, cfg.hydra.runtime.choices))
+            cell = Cell((*choice, *point), settings)
+            cells.setdefault(str(cell.folder), cell)
+    for key in sorted(unused):
         raise UserError(f"{key}: no run of this sweep has such a key.{did_you_mean(key, known)}")
     return list(cells.values())
 
 
-def _values(override: Override) -> Iterator[str]:
+def _plain_value(override: Override) -> bool:
+    """Whether it is `KEY=VALUE` for a key of the experiment: such a value can be set without composing again."""
+    key = override.key_or_group
+    return not (
+        key in GROUPS or key.split(".")[0].split("/")[0] == "hydra" or override.is_add() or override.is_delete()
+    )
+
+
+def _with(cfg: DictConfig, values: Sequence[Override]) -> DictConfig:
+    changed = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])
+    OmegaConf.set_struct(changed, False)
+    for override in values:
+        OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+    return changed
+
+
+def _texts(override: Override) -> Iterator[str]:
     key = override.get_key_element()
     if override.is_sweep_override():
         yield from (f"{key}={value}" for value in override.sweep_string_iterator())
@@ -118,7 +127,7 @@ def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...
         raise UserError(explain(error)) from error
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
+def _tree(cfg: DictConfig) -> dict[str, Any]:
     tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
     assert isinstance(tree, dict)
     return {str(k): v for k, v in tree.items()}

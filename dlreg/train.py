@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -48,6 +49,7 @@ class Loop:
     schedule: Callable[[Progress], float]
     autocast: AbstractContextManager[Any]
     criterion: Criterion = F.cross_entropy
+    steps: int | None = None  # stop after so many updates, wherever in an epoch; the schedule still counts on `epochs`
 
 
 def train_step(
@@ -66,17 +68,13 @@ def train_step(
     the update, still on the device.
     """
     x, y = reg.batch(model, x, y)
-    autocast = autocast or nullcontext()
     order = getattr(optimizer, "order", 1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
         optimizer.zero_grad()
-        with autocast:
-            logits = model(x)
-        logits = logits.to(y.dtype)
-        loss = criterion(logits, y)
-        objective = loss + reg.penalty(model, x, y, logits)
+        with frozen_statistics(model) if seen else nullcontext():
+            logits, loss, objective = forward(model, reg, x, y, autocast, criterion)
         if order > 1:
             _backward_with_graph(objective, model)
         elif order:
@@ -101,6 +99,51 @@ def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
         p.grad = grad
 
 
+def forward(
+    model: nn.Module,
+    reg: Chain,
+    x: Tensor,
+    y: Tensor,
+    autocast: AbstractContextManager[Any] | None,
+    criterion: Criterion,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The logits, the mean loss, and the objective: the loss with the penalties."""
+    with autocast or nullcontext():
+        logits = model(x)
+    logits = logits.to(y.dtype)
+    loss = criterion(logits, y)
+    return logits, loss, loss + reg.penalty(model, x, y, logits)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
+    tracking = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
+def whole_gradient(
+    model: nn.Module, optimizer: Optimizer, reg: Chain, data: Data, context: Context, loop: Loop
+) -> None:
+    """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
+    optimizer.zero_grad()
+    targets = torch.eye(data.classes, device=context.device)
+    parts = list(batches("cyclic", data.train.y, loop.batch_size, context))
+    samples = sum(map(len, parts))
+    for index in parts:
+        x, y = reg.batch(model, to_unit(data.train.x[index]), targets[data.train.y[index]])
+        with frozen_statistics(model):
+            _, _, objective = forward(model, reg, x, y, loop.autocast, loop.criterion)
+        (objective * (len(index) / samples)).backward()
+    reg.gradient(model)
+
+
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
@@ -119,6 +162,8 @@ def fit(
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
+    if hasattr(optimizer, "whole"):
+        optimizer.whole = functools.partial(whole_gradient, model, optimizer, reg, data, context, loop)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False
@@ -127,7 +172,9 @@ def fit(
         optimizer.load_state_dict(saved["optimizer"])
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
-    while len(history) < loop.epochs and not stopped:
+    per_epoch = _steps_per_epoch(len(data.train), loop.batch_size)
+    limit = loop.epochs * per_epoch if loop.steps is None else loop.steps
+    while len(history) * per_epoch < limit and not stopped:
         row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
@@ -145,7 +192,7 @@ def fit(
         )
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
-    return Fitted(reg.finish(model), best_val, history)
+    return Fitted(reg.finish(model), best_val, history, per_epoch)
 
 
 def run_epoch(
@@ -165,10 +212,11 @@ def run_epoch(
     started = time.perf_counter()
     model.train()
     targets = torch.eye(data.classes, device=context.device)
-    order = list(batches(loop.sampler, len(data.train), loop.batch_size, context))
+    order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
-    for i, index in enumerate(order):
+    left = None if loop.steps is None else loop.steps - first_step
+    for i, index in enumerate(order[:left]):
         context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
@@ -177,11 +225,11 @@ def run_epoch(
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
-    _check_finite(model, first_step + len(order) - 1)
+    _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
     val = evaluate(model, data.val, loop.autocast) if len(data.val) else {"loss": None, "error": None}
     if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
-        raise Diverged(first_step + len(order) - 1)
+        raise Diverged(context.progress.step)
     return {
         "epoch": epoch + 1,
         "train_loss": tally.loss / tally.samples,
@@ -230,17 +278,30 @@ class Tally:
         self.sizes: list[int] = []
 
 
-def batches(sampler: str, n: int, batch_size: int, context: Context) -> Iterator[Tensor]:
-    """The indices of each batch of one epoch. A last batch of a single sample is left out (batch norm needs two)."""
+def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Iterator[Tensor]:
+    """The indices of each batch of one epoch over the samples with the classes y.
+
+    A last batch of a single sample is left out (batch norm needs two).
+    """
     generator = context.generator("order", "cpu")
+    n = len(y)
     if sampler == "cyclic":
         order = torch.arange(n)
     elif sampler == "random":
         order = torch.randint(n, (n,), generator=generator)
+    elif sampler == "balanced":
+        labels = y.cpu()
+        order = torch.multinomial(1 / labels.bincount().double()[labels], n, replacement=True, generator=generator)
     else:
         order = torch.randperm(n, generator=generator)
     parts = order.to(context.device).split(batch_size)
     return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
+
+
+def _steps_per_epoch(n: int, batch_size: int) -> int:
+    """How many batches `batches` makes."""
+    full, rest = divmod(n, batch_size)
+    return full + (rest > 1 or rest > full)
 
 
 @torch.no_grad()

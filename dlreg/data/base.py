@@ -46,6 +46,7 @@ class Dataset:
     train: Split
     test: Split
     classes: int
+    upright: bool = False  # a mirrored or turned image may be of another class: characters
 
     def checked(self, where: str) -> Dataset:
         """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class."""
@@ -90,6 +91,7 @@ class Data:
     classes: int
     pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
     normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
+    upright: bool = False  # as in Dataset
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,6 +133,7 @@ def prepare(
         dataset.classes,
         channel_mean(train.x).to(device),
         normalization(normalize, train.x).to(device),
+        dataset.upright,
     )
 
 
