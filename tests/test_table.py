@@ -218,6 +218,8 @@ def test_mixed_fingerprints_and_unequal_seeds_are_flagged():
     protocol = compare(runs).protocol
     assert "threads 1 and 2" in protocol["Warning"] and "2 commits" in protocol["Warning"]
     assert protocol["Seeds"].startswith("UNEQUAL")
+    runs[2].test_reads = 2
+    assert "1 runs did not read the test set exactly once" in compare(runs).protocol["Warning"]
     assert "UNEQUAL epochs: 2, 5" in compare([result(), result(epochs=5)]).protocol["Budget"]
 
 
