@@ -45,7 +45,7 @@ def test_dry_run_then_run_then_table_then_plot(dlreg, tmp_path):
 
 
 def test_extra_rows_seeds_and_overrides(dlreg):
-    words = ("mine.yaml", "seeds=3", "optimizer=adam", "epochs=1", "--row", "L2 strong: reg=l2 reg.l2.alpha=0.1")
+    words = ("mine.yaml", "seeds=3", "--row", "L2 strong: reg=l2 reg.l2.alpha=0.1", "optimizer=adam", "epochs=1")
     status, out, _ = dlreg("study", *words)
     assert status == 0
     assert "L2 strong" in out and "9 planned = 9 done" in out and "Changed: optimizer=adam epochs=1" in out

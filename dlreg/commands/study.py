@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
     )
-    given = parser.parse_args(rest)
+    given = parser.parse_intermixed_args(rest)
     if given.jobs < 1:
         raise UserError(f"--jobs={given.jobs} must be at least 1")
     name = named(given.words)
