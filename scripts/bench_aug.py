@@ -1,11 +1,7 @@
-"""Batched augmentation against torchvision's own transforms, image by image, at the same settings, in one process.
-
-scripts/bench_aug.py    CIFAR-shaped data; the ratio is to torchvision's faster path, uint8 tensors or PIL images
-"""
+"""`scripts/bench aug`: batched augmentation against torchvision's own transforms, image by image, at the same settings."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 
@@ -32,27 +28,25 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--images", type=int, default=512, help="images per timing of torchvision")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    pixels = torch.randint(256, (given.images, 3, 32, 32), dtype=torch.uint8)
+BATCH, IMAGES, THREADS = 128, 512, 2
+
+
+def aug(rounds: int) -> None:
+    """CIFAR-shaped data, one process; the ratio is to torchvision's faster path, uint8 tensors or PIL images."""
+    torch.set_num_threads(THREADS)
+    pixels = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pictures = [v2.functional.to_pil_image(image) for image in pixels]
-    y = torch.eye(10)[torch.arange(given.batch) % 10]
-    x = pixels[: given.batch].float() / 255
-    print(f"images/s, best of {given.rounds}, {given.threads} threads, batch {given.batch}")
+    batches = (pixels.float() / 255).split(BATCH)
+    y = torch.eye(10)[torch.arange(BATCH) % 10]
+    print(f"images/s, best of {rounds} times {IMAGES} images; {THREADS} threads, batch {BATCH}")
     print(f"{'':24}{'dlreg':>12}{'tensors':>12}{'PIL':>12}{'ratio':>8}")
     for name, (words, theirs) in CASES.items():
         ours = chain(*words)
         rates = best_rates(
-            given.rounds,
-            (20 * given.batch, lambda ours=ours: [ours.batch(nn.Identity(), x, y) for _ in range(20)]),
-            (given.images, lambda theirs=theirs: [theirs(image) for image in pixels]),
-            (given.images, lambda theirs=theirs: [theirs(image) for image in pictures]),
+            rounds,
+            lambda ours=ours: [ours.batch(nn.Identity(), x, y) for x in batches],
+            lambda theirs=theirs: [theirs(image) for image in pixels],
+            lambda theirs=theirs: [theirs(image) for image in pictures],
         )
         print(f"{name:24}" + "".join(f"{rate:12,.0f}" for rate in rates) + f"{rates[0] / max(rates[1:]):8.1f}")
 
@@ -66,16 +60,12 @@ def chain(*words: str) -> Chain:
     return found
 
 
-def best_rates(rounds: int, *works: tuple[int, Callable[[], object]]) -> list[float]:
-    """Images per second of each, timed in turn: the best of several rounds."""
+def best_rates(rounds: int, *works: Callable[[], object]) -> list[float]:
+    """Images per second of each, timed in turn."""
     best = [0.0] * len(works)
     for _ in range(rounds):
-        for i, (images, work) in enumerate(works):
+        for i, work in enumerate(works):
             started = time.perf_counter()
             work()
-            best[i] = max(best[i], images / (time.perf_counter() - started))
+            best[i] = max(best[i], IMAGES / (time.perf_counter() - started))
     return best
-
-
-if __name__ == "__main__":
-    main()

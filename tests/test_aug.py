@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from conftest import Silent
+from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import AutoAugment as TheirAutoAugment
 from torchvision.transforms.v2 import AutoAugmentPolicy, RandAugment, TrivialAugmentWide
 from torchvision.transforms.v2 import functional as tv
 
+from dlreg import cli, durable, experiment
 from dlreg.aug import boxes, color, filters, geometry
 from dlreg.aug.autoaugment import POLICY
 from dlreg.aug.base import each, select
 from dlreg.aug.light import covariance
 from dlreg.aug.mixup import beta, paste
 from dlreg.aug.policy import STANDARD, WIDE, operations
+from dlreg.aug.preview import CELL, DRAWS, GAP, LINE, label, preview
 from dlreg.aug.warp import smooth
 from dlreg.compose import compose, options
 from dlreg.config import build
@@ -417,7 +421,7 @@ def test_operations_of_the_policies(name, space):
     eight = (x * 255).round().to(torch.uint8)
     table = RandAugment() if space == "standard" else TrivialAugmentWide()
     transform, space = TheirAutoAugment(), STANDARD if space == "standard" else WIDE
-    level = torch.tensor([0, 3, 9, 15, 22, 30])
+    level = torch.tensor([0, 3, 9, 14, 22, 30])
     sign = torch.tensor([1, -1, 1, -1, 1, -1]) if name in SIGNED else torch.ones(6)
     ours = operations(space, "nearest")[name](x, (sign * level / 30).double())
     magnitudes = None
@@ -559,3 +563,70 @@ def test_select_is_where():
     a, b = images(dtype=torch.float32), images(seed=5, dtype=torch.float32)
     mask = draws(0, 1, n=6 * 14 * 12).view(6, 1, 14, 12) < 0.5
     assert torch.equal(select(mask, a, b), torch.where(mask, a, b))
+
+
+def test_all_at_strength_zero_train_the_plain_model(settings):
+    """Stacked on one run, with their own streams: the weights are those of aug=none, bit for bit."""
+    words = [n for n in EVERY if ZERO[n]]
+    zeros = [f"aug.{n}.{word}" for n in words for word in ZERO[n].split()]
+    few = ("model=lenet", "epochs=1", "data.train_size=64")
+    weights = []
+    for overrides in (["aug=none"], [f"aug=[{','.join(words)}]", *zeros]):
+        chosen = settings(*few, *overrides)
+        assert experiment.run(chosen, Silent()).status == "done"
+        weights.append(durable.read_checked(experiment.folder_of(chosen) / "weights"))
+    assert weights[0] == weights[1]
+
+
+def test_all_together_train(run):
+    result = run(f"aug=[{','.join(EVERY)}]", "model=lenet", "epochs=1", "data.train_size=64")
+    assert result.status == "done" and math.isfinite(result.history[0]["train_loss"])
+
+
+# The picture -------------------------------------------------------------------------------------------------------
+
+
+def test_show_prints_a_card_each_and_draws_a_picture(capsys, tmp_path):
+    path = tmp_path / "out.png"
+    words = ["show", "aug=[crop,flip,cutmix]", "--preview", str(path), "data=digits", "aug.crop.padding=1"]
+    assert cli.main(words) == 0
+    shown = capsys.readouterr()
+    for line in ("aug=crop", "aug=flip", "aug=cutmix", "aug.crop.padding=1", "aug.cutmix.alpha=1.0", "He, Zhang"):
+        assert line in shown.out
+    assert "6 upside down" in shown.err
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    assert pixels.shape[0] > 8 * CELL and pixels.shape[1] > (1 + DRAWS) * CELL
+    assert len(np.unique(pixels)) > 10
+
+
+def test_preview_shows_the_original_first():
+    x = images(n=3, height=24, width=24, dtype=torch.float32)
+    sheet = preview(make("vflip", "p=1"), x, torch.eye(3), "vflip")
+    corner = (GAP, LINE, GAP + CELL, LINE + CELL)
+    upright = np.asarray(sheet.crop(corner).resize((24, 24), Image.Resampling.NEAREST))
+    assert np.array_equal(upright, (x[0] * 255).round().byte().permute(1, 2, 0).numpy())
+    turned = np.asarray(sheet.crop((corner[0] + CELL + GAP, LINE, corner[2] + CELL + GAP, LINE + CELL)))
+    assert np.array_equal(turned, np.asarray(sheet.crop(corner))[::-1])
+
+
+def test_labels_on_the_picture():
+    assert label(torch.tensor([0.0, 1.0, 0.0])) == "1"
+    assert label(torch.tensor([0.25, 0.0, 0.75])) == "2:0.75 0:0.25"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["reg=dropout", "--preview", "x.png"], "--preview shows augmentations"),
+        (["aug=[crop,flop]"], "Did you mean flip?"),
+        (["model=[mlp,linear]"], "one option, not a list"),
+        (["aug=crop", "--preview", "x.nothing"], "cannot be written"),
+        (["aug=crop", "--preview", "missing/x.png"], "cannot be written"),
+    ],
+)
+def test_show_refuses(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["show", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

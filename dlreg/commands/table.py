@@ -25,7 +25,7 @@ def run(argv: list[str]) -> int:
     add_table_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
-    given = parser.parse_args(rest)
+    given = parser.parse_intermixed_args(rest)
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     table = collect(given, folders)
