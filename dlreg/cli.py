@@ -11,13 +11,14 @@ COMMANDS = {
     "study": "the lecture's tables: run what is missing of one, print it beside the published numbers",
     "plot": "learning curves, dot plots with intervals, parameter sweeps",
     "list": "every group and option, one line each",
+    "landscape": "the paths of optimizers on two-dimensional surfaces, drawn and timed",
     "show": "the card of one option: formula, source, parameters (dlreg show reg=dropout)",
 }
 HELP = f"""dlreg: does this trick help, and by how much?
 
 usage: dlreg COMMAND [ARGUMENTS]
 
-{chr(10).join(f"  {name:<8}{text}" for name, text in COMMANDS.items())}
+{chr(10).join(f"  {name:<10}{text}" for name, text in COMMANDS.items())}
 
   dlreg train optimizer=adam reg=dropout                           one run on the embedded digits
   dlreg train -m reg=none,dropout optimizer=sgd,adam seed=0,1,2    a grid; again: only what is missing

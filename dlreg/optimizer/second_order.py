@@ -20,7 +20,7 @@ class AdaHessian(ClosureRule):
 
     m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) d^2; w <- w - lr m' / (sqrt(v')^power + eps), m' and v' bias-corrected.
     Yao et al. (2021), https://arxiv.org/abs/2006.00719. d averages over `samples` draws of z and, the paper's spatial
-    averaging, over the positions of a convolution's kernel. Each draw costs a second backward pass.
+    averaging, over the positions of a convolution's kernel. A step with one draw costs about three of Adam's.
     """
 
     order: ClassVar[int] = 2
