@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import io
 import math
 import os
@@ -36,6 +37,8 @@ from dlreg.reg.base import Chain, Fitted
 from dlreg.result import FINAL, Result, read, run_id
 from dlreg.schedule.base import multiplier
 from dlreg.train import Loop, Report, evaluate, fit, train_step
+
+COMMON_DATA = [p.name for p in inspect.signature(prepare).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 class Busy(Exception):
@@ -120,8 +123,7 @@ def finished_result(folder: Path) -> Result | None:
 
 def load(node: Mapping[str, Any]) -> Dataset:
     """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
-    split_keys = ("val_size", "train_size", "normalize", "download")
-    key = repr(sorted((k, v) for k, v in node.items() if k not in split_keys))
+    key = repr(sorted((k, v) for k, v in node.items() if k == "root" or k not in COMMON_DATA))
     if key not in _loaded:
         dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
         _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
@@ -318,8 +320,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
 
 
 def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
-    common = ("root", "download", "val_size", "train_size", "normalize")
-    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in common})
+    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in COMMON_DATA})
 
 
 def _chain(settings: Settings) -> Chain:

@@ -129,7 +129,8 @@ _TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=
 {% for row, shown in rows %}
 <tr{% if row.best %} class="best"{% endif %}>
 {% for name, text, key in shown %}
-<td{% if name in words %} class="word"{% endif %}{% if key is not none %} data-key="{{ key }}"{% endif %}>{{ text }}</td>
+<td{% if name in words %} class="word"{% endif %}\
+{% if key is not none %} data-key="{{ '%.6g' % key }}"{% endif %}>{{ text }}</td>
 {% endfor %}
 </tr>
 {% endfor %}

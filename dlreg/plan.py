@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlreg import durable, experiment, ui
+from dlreg import durable, experiment, ui, workers
 from dlreg.compose import compose
 from dlreg.config import GROUPS
 from dlreg.errors import UserError
@@ -137,13 +137,7 @@ def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str
             with ui.live.run(" ".join(cell.overrides), cell.settings.epochs) as report:
                 yield cell, _attempt(cell, report)
         return
-    from joblib import Parallel, delayed
-
-    results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_job)(i, cell) for i, cell in enumerate(todo)
-    )
-    for i, outcome in results:
-        yield todo[i], outcome
+    yield from workers.run_all(_job, todo, jobs)
 
 
 def table(planned: Plan) -> Table:
@@ -211,12 +205,12 @@ def _attempt(cell: Cell, report: Any) -> Result | str:
         return str(error)
 
 
-def _job(i: int, cell: Cell) -> tuple[int, Result | str]:
+def _job(cell: Cell) -> Result | str:
     """In a worker process."""
     live = ui.Live(bars=False)
     live.in_sweep = True
     with live.run("", cell.settings.epochs) as report:
-        return i, _attempt(cell, report)
+        return _attempt(cell, report)
 
 
 def _cells(words: Sequence[str], seeds: Sequence[int], config_dirs: Sequence[str]) -> tuple[Cell, ...]:

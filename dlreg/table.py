@@ -333,7 +333,9 @@ def _mixed(done: Sequence[Result]) -> str:
         found.append(f"dlreg {' and '.join(versions)}")
     if len(commits := _all((r.git or {}).get("commit") for r in done)) > 1:
         found.append(f"{len(commits)} commits of dlreg")
-    return f"MIXED fingerprints ({', '.join(found)}): paired seeds may not be the same bits" if found else ""
+    mixed = [f"MIXED fingerprints ({', '.join(found)}): paired seeds may not be the same bits"] if found else []
+    peeked = sum(r.test_reads != 1 for r in done)
+    return "; ".join([*mixed, *([f"{peeked} runs did not read the test set exactly once"] if peeked else [])])
 
 
 def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:

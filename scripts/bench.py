@@ -1,6 +1,7 @@
 """Speed, as ratios of things timed alternately in one process. Absolute figures depend on the machine; ratios travel.
 
 scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop doing the same work
+scripts/bench reg     each regularizer's cost per step as a ratio to reg=none
 scripts/bench aug     batched augmentation against torchvision's transforms, image by image, at the same settings
 """
 
@@ -13,9 +14,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_aug
+import bench_reg
 import torch
 import torch.nn.functional as F
-from bench_aug import aug
 
 from dlreg import experiment, ui
 from dlreg.compose import compose
@@ -30,15 +32,18 @@ LOOPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop", "aug"])
+    parser.add_argument("what", choices=["loop", "reg", "aug"])
     parser.add_argument("--images", type=int, default=20_000, help="loop: training images per epoch")
     parser.add_argument("--epochs", type=int, default=2, help="loop")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="reg: these options alone")
     given = parser.parse_args()
-    if given.what == "loop":
-        loop(given.images, given.epochs, given.rounds)
+    if given.what == "reg":
+        bench_reg.reg(fake_mnist(1000), 10 * given.rounds, given.only)
+    elif given.what == "aug":
+        bench_aug.aug(given.rounds)
     else:
-        aug(given.rounds)
+        loop(given.images, given.epochs, given.rounds)
 
 
 def loop(images: int, epochs: int, rounds: int) -> None:

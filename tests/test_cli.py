@@ -233,7 +233,7 @@ def test_list_and_show(dlreg):
 
 
 def test_table_refusals(dlreg, tmp_path):
-    assert "is not a folder" in dlreg("table", "nowhere")[2]
+    assert "nowhere is neither a folder nor a study." in dlreg("table", "nowhere")[2]
     (tmp_path / "outputs").mkdir()
     assert "no runs in outputs" in dlreg("table")[2]
 

@@ -47,7 +47,11 @@ def closure_of(optimizer, loss):
         optimizer.zero_grad()
         value = loss()
         if order:
-            value.backward(create_graph=order > 1)
+            own = [p for group in optimizer.param_groups for p in group["params"]]
+            for p, g in zip(
+                own, torch.autograd.grad(value, own, create_graph=order > 1, allow_unused=True), strict=True
+            ):
+                p.grad = g
         return value
 
     return closure
@@ -480,8 +484,9 @@ def test_what_needs_the_whole_set_is_refused_on_batches(name, settings, tmp_path
 
 def test_lbfgs_solves_a_quadratic():
     _, best, w, loss = quadratic(tuple(float(k) for k in range(1, 11)))
-    descend(make("lbfgs", [w], max_iter=40), loss, 4)
-    assert (w - best).abs().max() < 1e-8
+    losses = descend(make("lbfgs", [w], max_iter=40), loss, 4)
+    assert (w - best).abs().max() < 1e-5  # torch stops where the loss changes by less than 1e-9
+    assert losses[-1] < 1e-10
 
 
 @pytest.mark.parametrize("max_iter", [1, 2])

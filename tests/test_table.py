@@ -18,8 +18,21 @@ from dlreg.label import describe
 from dlreg.table import METRICS, Group, Published, arranged, compare, curve, judge, render
 
 PINNED = Path(__file__).parent / "pinned"
-HOSTILE = ['<script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "=HYPERLINK(\"http://x\")", "@SUM(1)", "-1+2", "+1",
-           "\t=1", "a|b", "`x` *y* [z](http://q)", "\\input{/etc/passwd} & % $ # _ { } ~ ^", "line\nbreak", "'; DROP", "</td></style>"]  # fmt: skip
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    '=HYPERLINK("http://x")',
+    "@SUM(1)",
+    "-1+2",
+    "+1",
+    "\t=1",
+    "a|b",
+    "`x` *y* [z](http://q)",
+    "\\input{/etc/passwd} & % $ # _ { } ~ ^",
+    "line\nbreak",
+    "'; DROP",
+    "</td></style>",
+]
 
 
 @pytest.fixture
@@ -80,7 +93,7 @@ def test_one_seed_needs_seeds():
     assert "| dropout | 1.00 (1) | -1.00 | needs seeds |" in text
 
 
-@pytest.mark.parametrize("style", ["md", "latex", "html", "csv", "json"])
+@pytest.mark.parametrize("style", ["md", "latex", "html"])
 def test_pinned(style, table):
     """A change of these files is a change that users see: regenerate them by DLREG_PIN=1 and look at the difference."""
     path = PINNED / f"table.{style}"
@@ -205,6 +218,8 @@ def test_mixed_fingerprints_and_unequal_seeds_are_flagged():
     protocol = compare(runs).protocol
     assert "threads 1 and 2" in protocol["Warning"] and "2 commits" in protocol["Warning"]
     assert protocol["Seeds"].startswith("UNEQUAL")
+    runs[2].test_reads = 2
+    assert "1 runs did not read the test set exactly once" in compare(runs).protocol["Warning"]
     assert "UNEQUAL epochs: 2, 5" in compare([result(), result(epochs=5)]).protocol["Budget"]
 
 

@@ -24,7 +24,7 @@ def run(argv: list[str]) -> int:
     add_table_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png or .svg")
     parser.add_argument("--kind", choices=("curves", "dots", "sweep"), default="dots")
-    given = parser.parse_args(rest)
+    given = parser.parse_intermixed_args(rest)
     style = given.output.suffix.lower().removeprefix(".")
     if style not in ("png", "svg"):
         raise UserError(f"-o {given.output} must end in .png or .svg")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlreg import ui
+from dlreg import ui, workers
 from dlreg.compose import user_config_dirs
 from dlreg.errors import UserError
 
@@ -35,13 +35,15 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
     )
-    given = parser.parse_args(rest)
+    given = parser.parse_intermixed_args(rest)
     if given.jobs < 1:
         raise UserError(f"--jobs={given.jobs} must be at least 1")
     name = named(given.words)
     if name is None:
         _list(given.words, folders)
         return 0
+    if given.jobs > 1 and not given.dry_run:
+        workers.warm()
     plan = planned(name, given.words, given.row, folders)
     if given.dry_run:
         _dry_run(plan, given.jobs)

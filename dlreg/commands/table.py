@@ -8,8 +8,9 @@ from pathlib import Path
 from dlreg import durable, ui
 from dlreg.commands.study import WORDS, add_arguments, named, planned
 from dlreg.compose import user_config_dirs
-from dlreg.errors import UserError
+from dlreg.errors import UserError, did_you_mean
 from dlreg.result import read_all
+from dlreg.study import studies
 from dlreg.table import FORMATS, METRICS, Table, arranged, compare, render
 
 
@@ -25,7 +26,7 @@ def run(argv: list[str]) -> int:
     add_table_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
-    given = parser.parse_args(rest)
+    given = parser.parse_intermixed_args(rest)
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     table = collect(given, folders)
@@ -62,6 +63,8 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     """
     name = named(given.words)
     if name is not None and not Path(name).is_dir():
+        if not name.endswith((".yaml", ".yml")) and name not in (known := studies(folders)):
+            raise UserError(f"{name} is neither a folder nor a study.{did_you_mean(name, known)}")
         return _of_study(name, given, folders)
     paths = [Path(word) for word in given.words] or [Path("outputs")]
     missing = [folder for folder in paths if not folder.is_dir()]

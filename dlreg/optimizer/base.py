@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -108,15 +107,10 @@ class Composite(Optimizer):
         self._share()
 
 
-def evaluate(closure: Closure, order: int = 1) -> Tensor:
-    """The closure's loss, detached; `p.grad` is left as the closure made it, differentiable if `order` is 2."""
+def evaluate(closure: Closure) -> Tensor:
+    """The closure's loss, detached; `p.grad` is left as the closure made it."""
     with torch.enable_grad():
-        if order < 2:
-            return closure().detach()
-        with warnings.catch_warnings():
-            # Whoever asks for order 2 lets go of such gradients before the step ends, so no cycle stays behind.
-            warnings.filterwarnings("ignore", "Using backward\\(\\) with create_graph=True")
-            return closure().detach()
+        return closure().detach()
 
 
 def dense(optimizer: Optimizer, params: Sequence[Parameter]) -> list[Tensor]:

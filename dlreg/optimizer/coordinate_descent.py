@@ -44,7 +44,7 @@ class CoordinateDescent(ClosureRule):
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """Search along the next coordinates; returns the loss before."""
-        first = loss = evaluate(closure, self.order)
+        first = loss = evaluate(closure)
         group = self.settings
         places = [(p, i, lr) for p, lr in zip(self.weights, self.rates, strict=True) for i in range(p.numel())]
         for _ in range(group["coordinates"] or len(places)):
@@ -68,9 +68,9 @@ class CoordinateDescent(ClosureRule):
         before = flat[i].clone()
         for _ in range(HALVINGS):
             flat[i] = before - t * slope
-            new = evaluate(closure, self.order)
+            new = evaluate(closure)
             if new <= loss - SUFFICIENT * t * slope**2:
                 return new
             t = t / 2
         flat[i] = before
-        return evaluate(closure, self.order)
+        return evaluate(closure)

@@ -40,7 +40,7 @@ class AdaHessian(ClosureRule):
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One update of the weights that the loss reached."""
-        loss = evaluate(closure, self.order)
+        loss = evaluate(closure)
         reached = [p for p in self.weights if p.grad is not None]
         gradients = dense(self, reached)
         diagonal = dict(zip(reached, self._diagonal(reached, gradients), strict=True))
@@ -102,7 +102,7 @@ class Newton(ClosureRule):
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """One step of Newton's method."""
-        loss = evaluate(closure, self.order)
+        loss = evaluate(closure)
         w = self.weights
         gradients = dense(self, w)
         with torch.enable_grad():

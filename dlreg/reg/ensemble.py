@@ -14,6 +14,7 @@ from dlreg.context import derive_seed
 from dlreg.data.base import Data
 from dlreg.hyper import Count
 from dlreg.reg.base import Fit, Fitted, History, Regularizer
+from dlreg.reg.predict import logits
 
 Combine = Literal["average", "vote"]
 
