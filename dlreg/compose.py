@@ -38,7 +38,8 @@ def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Settin
 
 def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
     """The checked settings of a composed config; `choices` says which option each group got."""
-    cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    if "hydra" in cfg:
+        cfg = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
         tree = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:

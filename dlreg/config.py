@@ -207,8 +207,12 @@ def _hyperparameters(target: Callable[..., Any], runtime: tuple[str, ...]) -> di
 
 def hyperparameters(group: str, node: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """`name -> (annotation, default)` of every key the option may have, the group's common ones included."""
+    return _fields(locate(group, node), group)
+
+
+def _fields(target: Callable[..., Any], group: str) -> dict[str, tuple[Any, Any]]:
     entry = GROUPS[group]
-    own = _hyperparameters(locate(group, node), entry.runtime)
+    own = _hyperparameters(target, entry.runtime)
     return {**own, **(_hyperparameters(_load(entry.common), ()) if entry.common else {})}
 
 
@@ -221,12 +225,18 @@ def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, 
     for key, value in walk(given):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{where}.{key}={value} must be a finite number")
-    schema = create_model(where, __config__=_STRICT, **typing.cast(Any, fields))
     try:
-        values = schema.model_validate(given)
+        values = _schema(locate(group, node), group, frozenset(fields)).model_validate(given)
     except ValidationError as error:
         raise UserError("\n".join(_explain(error, where + ".", list(fields)))) from None
     return {**node, **nested, **{name: getattr(values, name) for name in given}}
+
+
+@functools.cache
+def _schema(target: Callable[..., Any], group: str, keys: frozenset[str]) -> type[BaseModel]:
+    """A model of an option's keys; making one takes longer than all its uses in a sweep."""
+    fields = {k: v for k, v in _fields(target, group).items() if k in keys}
+    return create_model(target.__name__, __config__=_STRICT, **typing.cast(Any, fields))
 
 
 def _nested(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,18 +34,24 @@ def derive_seed(seed: int, name: str, epoch: int = 0) -> int:
 
 
 class Context:
-    """Named random streams, the progress, the current learning rate and the mean pixel (per channel) of one fit.
+    """Named random streams, the progress, the current learning rate, and what augmentations must know of the data.
+
+    `note` is what a technique's `train` tells its own instance in this fit.
 
     A stream restarts at every epoch from (seed, name, epoch). Two things follow: switching one technique on leaves the
     draws of every other as they were, and a checkpoint at an epoch's end needs no generator state.
     """
 
-    def __init__(self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None) -> None:
+    def __init__(
+        self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None, upright: bool = False
+    ) -> None:
         self.seed = seed
         self.device = device
         self.pixel_mean = torch.zeros((), device=device) if pixel_mean is None else pixel_mean
+        self.upright = upright  # a mirrored or turned image may be of another class
         self.progress = Progress(0, 1, 1)
         self.lr = 0.0
+        self.note: dict[str, Any] = {}
         self._epoch = 0
         self._generators: dict[tuple[str, str], torch.Generator] = {}
 

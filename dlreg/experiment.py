@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 import io
 import math
 import os
@@ -36,6 +37,8 @@ from dlreg.reg.base import Chain, Fitted
 from dlreg.result import FINAL, Result, read, run_id
 from dlreg.schedule.base import multiplier
 from dlreg.train import Loop, Report, evaluate, fit, train_step
+
+COMMON_DATA = [p.name for p in inspect.signature(prepare).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 class Busy(Exception):
@@ -120,8 +123,7 @@ def finished_result(folder: Path) -> Result | None:
 
 def load(node: Mapping[str, Any]) -> Dataset:
     """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
-    split_keys = ("val_size", "train_size", "normalize", "download")
-    key = repr(sorted((k, v) for k, v in node.items() if k not in split_keys))
+    key = repr(sorted((k, v) for k, v in node.items() if k == "root" or k not in COMMON_DATA))
     if key not in _loaded:
         dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
         _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
@@ -147,9 +149,9 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
+        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         if getattr(optimizer, "full_batch", False):
             _needs_full_batch(settings, len(data.train))
-        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         context.begin_epoch(0)
         model.train()
         sample = data.train[few.to(context.device)]
@@ -219,15 +221,26 @@ class Fitter:
         self.remarks: list[str] = []
         self.parameters = 0
 
-    def __call__(self, data: Data, *, seed: int | None = None) -> Fitted:
-        """A model trained on `data`; `seed` replaces the run's."""
+    def __call__(
+        self,
+        data: Data,
+        *,
+        seed: int | None = None,
+        start: dict[str, torch.Tensor] | None = None,
+        steps: int | None = None,
+        note: dict[str, Any] | None = None,
+    ) -> Fitted:
+        """A model trained on `data`. The keyword arguments are those of `dlreg.reg.base.Fit`."""
         settings = self.settings
         context, model, optimizer, reg = _parts(settings, data, settings.seed if seed is None else seed)
+        context.note = note or {}
+        if start is not None:
+            model.load_state_dict(start)
         checkpoint = self.folder / f"checkpoint-{self.calls}"
         self.calls += 1
-        self.parameters += sum(p.numel() for p in model.parameters())
+        self.parameters = sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings))
+        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings), steps=steps)
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -267,7 +280,11 @@ def _run(settings: Settings, config: dict[str, Any], folder: Path, dataset: Data
     result = Result(run_id(config), "done", config, versions=_versions(), fingerprint=fingerprint(settings), git=_git())
     try:
         data = _data(settings, dataset, settings.seed)
-        fitted = _chain(settings).train(fitter, data)
+        chain = _chain(settings)
+        chain.begin("chain", Context(settings.seed, torch.device(settings.device)))  # `train` may draw random numbers
+        fitted = chain.train(fitter, data)
+        fitter.parameters = sum(p.numel() for p in fitted.last.parameters())
+        fitter.remarks = list(dict.fromkeys([*fitter.remarks, *fitted.remarks]))
         started = time.perf_counter()
         _measure(result, settings, data, fitted)
         result.history = fitted.history
@@ -292,7 +309,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     cast = autocast(settings)
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = evaluate(fitted.last, data.train, cast)
-    result.val = {k: evaluate(m, data.val, cast) if m and len(data.val) else None for k, m in models.items()}
+    clean = len(data.val) and not fitted.saw_val
+    result.val = {k: evaluate(m, data.val, cast) if m and clean else None for k, m in models.items()}
     test = data.test.open()
     result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
     result.test_reads = data.test.reads
@@ -302,8 +320,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
 
 
 def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
-    common = ("root", "download", "val_size", "train_size", "normalize")
-    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in common})
+    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in COMMON_DATA})
 
 
 def _chain(settings: Settings) -> Chain:
@@ -316,7 +333,7 @@ def _schedule(settings: Settings) -> Callable[[Progress], float]:
 
 
 def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
-    context = Context(seed, torch.device(settings.device), data.pixel_mean)
+    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
     model = make_model(settings, data, seed).to(context.device)
     reg = _chain(settings)
     reg.begin("chain", context)

@@ -9,6 +9,8 @@ from pydantic import Field
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 AtLeastOne = Annotated[float, Field(ge=1)]
+Inside = Annotated[float, Field(gt=0, lt=1)]  # strictly between 0 and 1
+Survival = Annotated[float, Field(gt=0, le=1)]  # probability of keeping
 Fraction = Annotated[float, Field(ge=0, le=1)]
 DropProb = Annotated[float, Field(ge=0, lt=1)]  # probability of dropping; 1 would drop everything
 Decay = Annotated[float, Field(ge=0, lt=1)]  # weight of the past in a running average
@@ -16,3 +18,5 @@ Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
 Widths = list[Count]
+Slant = Annotated[float, Field(ge=0, lt=90)]  # degrees
+Interval = Annotated[list[Positive], Field(min_length=2, max_length=2)]  # [low, high]

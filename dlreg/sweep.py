@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from dlreg import experiment, ui
 from dlreg.commands import train
-from dlreg.compose import checked, conditional, explain
-from dlreg.config import Settings, walk
+from dlreg.compose import checked, explain
+from dlreg.config import GROUPS, Settings, walk
 from dlreg.errors import UserError, did_you_mean
 from dlreg.result import Result
 
@@ -44,6 +44,18 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
         UserError: one cell is bad; nothing was run.
     """
     cells = grid(arguments, loader, config)
+    run_cells(cells, lambda todo: _launch(todo, launcher))
+    _report(cells)
+
+
+def run_cells(cells: Sequence[Cell], launch: Callable[[Sequence[Cell]], Iterator[tuple[Cell, Result | str]]]) -> None:
+    """Run what is not finished: refuse what cannot work before anything starts, tell each outcome as it comes.
+
+    `launch` yields a cell and its Result, or in words why there is none.
+
+    Raises:
+        UserError: one cell is bad; nothing was run.
+    """
     todo = [c for c in cells if c.settings.rerun or not experiment.finished_result(c.folder)]
     _rehearse(todo)
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
@@ -51,9 +63,10 @@ def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, la
         assert ui.live is not None
         ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with ui.live.sweep(len(cells), lambda: sum((c.folder / "result.json").exists() for c in cells)):
-            _launch(todo, launcher)
+            for number, (cell, outcome) in enumerate(launch(todo), start=1):
+                line = ui.outcome(outcome) if isinstance(outcome, Result) else f"failed: {outcome}"
+                ui.err.print(f"[{number}/{len(todo)}] {ui.live.label(cell.overrides)}: {line}", markup=False)
     ui.live = None
-    _report(cells)
 
 
 def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> list[Cell]:
@@ -64,33 +77,42 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
     """
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(list(arguments))
+    chosen = [o for o in overrides if not _plain_value(o)]  # groups and Hydra's own keys: these need a composition
+    values = [o for o in overrides if _plain_value(o)]
+    unused, known = {o.key_or_group for o in values}, set[str]()
     cells: dict[str, Cell] = {}
-    unused = {o.key_or_group: o for o in overrides if conditional(o)}
-    known: set[str] = set()
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    for point in itertools.product(*(list(_values(o)) for o in overrides)):
-        fixed = tuple(text for o, text in zip(overrides, point, strict=True) if not conditional(o))
-        if fixed not in composed:
-            composed[fixed] = _compose(loader, config, fixed)
-            known |= {key for key, _ in walk(_plain(composed[fixed]))}
-        cfg, kept = composed[fixed], list(fixed)
-        extra = [
-            (o, text) for o, text in zip(overrides, point, strict=True) if conditional(o) and _has(cfg, o.key_or_group)
-        ]
-        for o, _ in extra:
-            unused.pop(o.key_or_group, None)
-        if extra:
-            kept += [text for _, text in extra]
-            cfg = _compose(loader, config, tuple(kept))
-        settings = experiment.resolve(checked(cfg, cfg.hydra.runtime.choices))
-        cell = Cell(tuple(kept), settings)
-        cells.setdefault(str(cell.folder), cell)
-    for key in unused:
+    for choice in itertools.product(*map(_texts, chosen)):
+        cfg = _compose(loader, config, choice)
+        known |= {key for key, _ in walk(_tree(cfg))}
+        there = [o for o in values if _has(cfg, o.key_or_group)]
+        unused -= {o.key_or_group for o in there}
+        for point in itertools.product(*map(_texts, there)):
+            changed = _with(cfg, [parser.parse_override(text) for text in point])
+            settings = experiment.resolve(checked(changed, cfg.hydra.runtime.choices))
+            cell = Cell((*choice, *point), settings)
+            cells.setdefault(str(cell.folder), cell)
+    for key in sorted(unused):
         raise UserError(f"{key}: no run of this sweep has such a key.{did_you_mean(key, known)}")
     return list(cells.values())
 
 
-def _values(override: Override) -> Iterator[str]:
+def _plain_value(override: Override) -> bool:
+    """Whether it is `KEY=VALUE` for a key of the experiment: such a value can be set without composing again."""
+    key = override.key_or_group
+    return not (
+        key in GROUPS or key.split(".")[0].split("/")[0] == "hydra" or override.is_add() or override.is_delete()
+    )
+
+
+def _with(cfg: DictConfig, values: Sequence[Override]) -> DictConfig:
+    changed = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])
+    OmegaConf.set_struct(changed, False)
+    for override in values:
+        OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+    return changed
+
+
+def _texts(override: Override) -> Iterator[str]:
     key = override.get_key_element()
     if override.is_sweep_override():
         yield from (f"{key}={value}" for value in override.sweep_string_iterator())
@@ -105,7 +127,7 @@ def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...
         raise UserError(explain(error)) from error
 
 
-def _plain(cfg: DictConfig) -> dict[str, Any]:
+def _tree(cfg: DictConfig) -> dict[str, Any]:
     tree = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"]))
     assert isinstance(tree, dict)
     return {str(k): v for k, v in tree.items()}
@@ -134,23 +156,15 @@ def _rehearse(cells: Sequence[Cell]) -> None:
                 raise UserError(f"{error}  [in {' '.join(cell.overrides)}]") from None
 
 
-def _launch(cells: Sequence[Cell], launcher: Launcher) -> None:
+def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, Result | str]]:
     """One at a time where the launcher works in this process, so that each outcome is told at once; else all together."""
     alone = type(launcher).__name__ == "BasicLauncher"
     for i in range(0, len(cells), 1 if alone else max(1, len(cells))):
         batch = cells[i : i + 1] if alone else cells
         returns = launcher.launch([list(c.overrides) for c in batch], initial_job_idx=i)
-        for number, (cell, job) in enumerate(zip(batch, returns, strict=True), start=i + 1):
-            _tell(number, len(cells), cell, job)
-
-
-def _tell(number: int, total: int, cell: Cell, job: JobReturn) -> None:
-    text = ui.live.label(cell.overrides) if ui.live else ""
-    if job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result):
-        line = ui.outcome(job.return_value)
-    else:
-        line = f"failed: {job._return_value}"
-    ui.err.print(f"[{number}/{total}] {text}: {line}", markup=False)
+        for cell, job in zip(batch, returns, strict=True):
+            completed = job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result)
+            yield cell, job.return_value if completed else str(job._return_value)
 
 
 def _report(cells: Sequence[Cell]) -> None:

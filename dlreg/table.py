@@ -1,287 +1,353 @@
-"""list[Result] -> rows -> text. Pure: nothing here runs or reads anything."""
+"""list[Result] -> rows with statistics, verdicts and the protocol behind them. Pure: nothing here runs or reads anything."""
 
 from __future__ import annotations
 
-import json
-import math
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from dlreg.config import GROUPS, walk
-from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
+from dlreg.config import GROUPS
+from dlreg.label import describe, place, plainest, varying
+from dlreg.result import Result
+from dlreg.stats import Difference, Stat, best, binomial_se, detectable, differences
 
-Format = Literal["rich", "md", "latex", "csv", "json"]
-PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
-FORMATS: tuple[Format, ...] = ("rich", "md", "latex", "csv", "json")
+Select = Literal["last", "best_val"]
+Format = Literal["rich", "md", "latex", "csv", "json", "html"]
+FORMATS: tuple[Format, ...] = ("rich", "md", "latex", "csv", "json", "html")
+STATUSES = ("done", "diverged", "failed", "interrupted", "missing")
 
 
 @dataclass(frozen=True)
-class Stat:
-    """Mean and sample standard deviation (ddof=1; None for one value) of n values."""
+class Metric:
+    """A number of a finished run, in the unit that tables print. Less is better for every one of them."""
 
-    n: int
-    mean: float
-    sd: float | None
+    title: str
+    of: Callable[[Result, Select], float | None]
+    digits: int = 2
+    counted: bool = False  # a percentage of the test images, so that it comes in steps
 
-    @classmethod
-    def of(cls, values: Iterable[float | None]) -> Stat | None:
-        """Of the values that are there; None if none is."""
-        found = [v for v in values if v is not None]
-        if not found:
-            return None
-        return cls(len(found), statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
+
+def _of_split(split: str, key: str, scale: float = 100.0) -> Callable[[Result, Select], float | None]:
+    def value(result: Result, select: Select) -> float | None:
+        metrics = getattr(result, split)
+        if metrics and split != "train":
+            metrics = metrics[select]
+        found = metrics.get(key) if metrics else None
+        return None if found is None else scale * found
+
+    return value
+
+
+def _gap(result: Result, select: Select) -> float | None:
+    test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
+    return None if test is None or train is None else test - train
+
+
+METRICS = {
+    "test_error": Metric("test error %", _of_split("test", "error"), counted=True),
+    "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), counted=True),
+    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), digits=4),
+    "ece": Metric("test ECE %", _of_split("test", "ece")),
+    "val_error": Metric("val error %", _of_split("val", "error")),
+    "train_error": Metric("train error %", _of_split("train", "error")),
+    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), digits=4),
+    "gap": Metric("gap", _gap),
+    "seconds": Metric("seconds", lambda result, select: result.seconds, digits=1),
+}
+COLUMNS = ("test_error", "val_error", "gap", "seconds")  # of a table of folders; the first one is judged
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper prints for a row, and whether our run may be held against it."""
+
+    value: float
+    sd: float | None = None
+    why_not: str | None = None  # why it is not comparable; None: it is
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination of techniques; errors in percent, times in seconds. Only runs that are done have numbers."""
+    """One combination of techniques over its seeds. Only runs that are done have numbers."""
 
-    label: dict[str, str]  # what differs -> this row's value
-    seeds: list[int]
-    status: dict[str, int]  # how many runs ended how
-    test_error: Stat | None
-    delta: Stat | None  # difference to the baseline, over the seeds both have
-    val_error: Stat | None
-    train_error: Stat | None
-    gap: Stat | None  # test minus training error
-    seconds: Stat | None
+    label: dict[str, str]  # what tells it from the others
+    status: dict[str, int]  # how many runs ended how; they sum to the runs planned
+    metrics: dict[str, Stat | None]
+    difference: Difference | None = None  # to the baseline, in the first metric
+    baseline: bool = False
+    best: bool = False  # the best, and distinguishable from every other row
+    published: dict[str, Published] = field(default_factory=dict)
+    note: str = ""
+    runs: tuple[Result, ...] = ()  # those that are done, for the curves
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the runs that are done."""
+        return sorted(r.config["seed"] for r in self.runs)
+
+    @property
+    def name(self) -> str:
+        """The label in one line."""
+        return ", ".join(v for v in self.label.values() if v) or "all"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, the baseline first as found, and what all runs share."""
+    """Rows, the columns of their labels and of their numbers, and the protocol: what every number means."""
 
     columns: list[str]
+    metrics: list[str]
     rows: list[Row]
-    common: dict[str, str]
+    protocol: dict[str, str]
+    select: Select = "last"
+    title: str = ""
+    text: str = ""
 
 
-def compare(results: Sequence[Result], baseline: str | None = None) -> Table:
+@dataclass(frozen=True)
+class Group:
+    """The runs of one row before they are judged."""
+
+    label: dict[str, str]
+    results: Sequence[Result]
+    missing: int = 0  # planned, and not started
+    published: Mapping[str, Published] = field(default_factory=dict)
+    note: str = ""
+
+
+def compare(
+    results: Sequence[Result],
+    baseline: str | None = None,
+    metrics: Sequence[str] = COLUMNS,
+    select: Select = "last",
+) -> Table:
     """Group runs that differ in the seed alone; label each group by what differs between groups.
 
     The baseline is the row whose label contains `baseline`, or else the one with the fewest techniques.
     """
     described = [describe(r.config) for r in results]
-    varying = _varying(described)
+    keys = varying(described)
     groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result, words in zip(results, described, strict=True):
-        groups.setdefault(tuple((key, words.get(key, "")) for key in varying), []).append(result)
+        groups.setdefault(tuple((key, words.get(key, "")) for key in keys), []).append(result)
     labels = list(groups)
-    base = _baseline(labels, groups, baseline)
-    rows = [_row(dict(label), groups[label], groups.get(base) if label != base else None) for label in labels]
-    return Table(varying, rows, _common(described, varying, results))
+    base = plainest(labels, baseline)
+    return judge([Group(dict(label), groups[label]) for label in labels], base, metrics, select)
+
+
+def judge(
+    groups: Sequence[Group],
+    base: int | None,
+    metrics: Sequence[str] = COLUMNS,
+    select: Select = "last",
+    **protocol: str,
+) -> Table:
+    """The table of these groups: `base` is the baseline's index, the first metric is the one that verdicts are about.
+
+    `protocol` adds lines of its own to the footer.
+    """
+    metric = METRICS[metrics[0]]
+    done = [[r for r in g.results if r.status == "done"] for g in groups]
+    values = [{r.config["seed"]: value for r in runs if (value := metric.of(r, select)) is not None} for runs in done]
+    samples = [
+        r.test[select]["samples"] for runs in done for r in runs if r.test and (r.test[select] or {}).get("samples")
+    ]
+    resolution = 100 / max(samples) if metric.counted and samples else 0.0
+    found = differences(values, base, resolution)
+    winner = best(values, base, resolution)
+    rows = [
+        Row(
+            label=group.label,
+            status=_status(group),
+            metrics={m: Stat.of(METRICS[m].of(r, select) for r in runs) for m in metrics},
+            difference=found[i],
+            baseline=i == base,
+            best=i == winner,
+            published=dict(group.published),
+            note=group.note,
+            runs=tuple(runs),
+        )
+        for i, (group, runs) in enumerate(zip(groups, done, strict=True))
+    ]
+    columns = list(dict.fromkeys(key for g in groups for key in g.label))
+    return Table(columns, list(metrics), rows, _protocol(rows, groups, metrics, select, samples) | protocol, select)
 
 
 def arranged(table: Table) -> Table:
     """The same table with the baseline on top and the rest in the order of their labels, plain options first."""
-
-    def place(row: Row) -> tuple[Any, ...]:
-        return (row.delta is not None or row.test_error is None, [(v not in PLAIN, v) for v in row.label.values()])
-
-    return replace(table, rows=sorted(table.rows, key=place))
-
-
-def describe(config: Mapping[str, Any]) -> dict[str, str]:
-    """A run in words: `optimizer -> adam`, `reg -> dropout+maxnorm`, `reg.dropout.p -> 0.3`, `epochs -> 20` ..."""
-    words: dict[str, str] = {}
-    for key, value in config.items():
-        if key in NOT_IDENTITY or key == "seed":
-            continue
-        if key not in GROUPS:
-            words[key] = str(value)
-            continue
-        stack = GROUPS[key].stack
-        words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
-        for leaf, content in walk(value):
-            last = leaf.rsplit(".", 1)[-1]
-            if last in ("_target_", "name") or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
-                continue
-            words[f"{key}.{leaf}"] = "x".join(map(str, content)) if isinstance(content, list) else str(content)
-    return words
-
-
-def _varying(described: Sequence[dict[str, str]]) -> list[str]:
-    """The keys that tell rows apart: options that differ, and parameters that differ under the same option."""
-    keys = list(dict.fromkeys(key for words in described for key in words))
-    found = []
-    for key in keys:
-        group = key.split(".")[0]
-        if "." not in key:
-            differs = len({words.get(key) for words in described}) > 1
-        else:
-            # A parameter comes and goes with its option: only a difference within one choice of it says anything.
-            by_choice: dict[str, set[str]] = {}
-            for words in described:
-                if key in words:
-                    choice = "" if GROUPS[group].stack else words[group]
-                    by_choice.setdefault(choice, set()).add(words[key])
-            differs = any(len(values) > 1 for values in by_choice.values())
-        if differs:
-            found.append(key)
-    return sorted(found, key=lambda k: (list(GROUPS).index(k.split(".")[0]) if k.split(".")[0] in GROUPS else 99, k))
-
-
-def _baseline(labels: list[Any], groups: Mapping[Any, list[Result]], wanted: str | None) -> Any:
-    if wanted is not None:
-        return next((label for label in labels if wanted in " ".join(f"{k}={v}" for k, v in label)), None)
-    return min(labels, key=lambda label: sum(value not in PLAIN for _, value in label), default=None)
-
-
-def _row(label: dict[str, str], results: Sequence[Result], baseline: Sequence[Result] | None) -> Row:
-    done = [r for r in results if r.status == "done"]
-    status: dict[str, int] = {}
-    for r in results:
-        status[r.status] = status.get(r.status, 0) + 1
-    return Row(
-        label=label,
-        seeds=sorted(r.config["seed"] for r in done),
-        status=status,
-        test_error=Stat.of(_percent(r.test, "last") for r in done),
-        delta=_delta(done, baseline),
-        val_error=Stat.of(_percent(r.val, "last") for r in done),
-        train_error=Stat.of(_percent(r.train) for r in done),
-        gap=Stat.of(_gap(r) for r in done),
-        seconds=Stat.of(r.seconds for r in done),
-    )
-
-
-def _percent(metrics: Mapping[str, Any] | None, which: str | None = None) -> float | None:
-    if metrics and which:
-        metrics = metrics[which]
-    return 100 * metrics["error"] if metrics else None
-
-
-def _gap(result: Result) -> float | None:
-    test, train = _percent(result.test, "last"), _percent(result.train)
-    return None if test is None or train is None else test - train
-
-
-def _delta(done: Sequence[Result], baseline: Sequence[Result] | None) -> Stat | None:
-    if baseline is None:
-        return None
-    reference = {r.config["seed"]: _percent(r.test, "last") for r in baseline if r.status == "done"}
-    pairs = [(_percent(r.test, "last"), reference.get(r.config["seed"])) for r in done]
-    return Stat.of(a - b for a, b in pairs if a is not None and b is not None)
-
-
-def _common(described: Sequence[dict[str, str]], varying: list[str], results: Sequence[Result]) -> dict[str, str]:
-    if not described:
-        return {}
-    shared = {k: v for k, v in described[0].items() if all(words.get(k) == v for words in described)}
-    kept = {k: v for k, v in shared.items() if k in (*GROUPS, "epochs", "batch_size", "data.val_size")}
-    return {k: v for k, v in kept.items() if k not in varying and v not in ("none", "default", "constant")}
+    rows = sorted(table.rows, key=lambda row: (not row.baseline, place(row.label.values())))
+    return replace(table, rows=rows)
 
 
 def render(table: Table, style: Format) -> Any:
-    """A rich Table for `rich`, else text."""
-    if style == "json":
-        return json.dumps(_json(table), indent=1, allow_nan=False)
-    if style == "rich":
-        return _rich(table)
-    import pandas as pd
+    """A rich renderable for `rich`, else text."""
+    from dlreg import html, text
 
-    if style == "csv":
-        return pd.DataFrame(_flat(table)).convert_dtypes().to_csv(index=False).rstrip("\n")
-    frame = pd.DataFrame([_cells(table, row) for row in table.rows], dtype=str)
-    if style == "md":
-        cells = frame.map(lambda text: text.replace("|", "\\|"))
-        return cells.to_markdown(index=False, disable_numparse=True) + "\n\n" + footer(table)
-    cells = frame.map(_latex_escape).rename(columns=_latex_escape)
-    comment = "\n".join(f"% {line}" for line in footer(table).splitlines())
-    return cells.to_latex(index=False, escape=False, column_format="l" * len(frame.columns)) + comment
+    return html.page(table) if style == "html" else text.RENDERERS[style](table)
 
 
-def footer(table: Table) -> str:
-    """What every number in the table means."""
-    shared = ", ".join(f"{k}={v}" for k, v in table.common.items())
-    return (
-        f"All runs: {shared or 'nothing in common'}.\n"
-        "Errors in percent at the last epoch, mean ± sample standard deviation (n seeds); nothing was chosen on the test "
-        "set. Δ: difference to the baseline row over the seeds both have. Gap: test minus training error."
-    )
+def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:
+    """A learning curve over runs: the epoch and the values there, errors in percent, while at least one run goes on."""
+    by_epoch: dict[int, list[float]] = {}
+    scale = 100 if key.endswith("error") else 1
+    for run in runs:
+        for entry in run.history:
+            if entry.get(key) is not None:
+                by_epoch.setdefault(entry["epoch"], []).append(scale * entry[key])
+    return [(epoch, stat) for epoch in sorted(by_epoch) if (stat := Stat.of(by_epoch[epoch]))]
 
 
-def stat(value: Stat | None, digits: int = 2, sign: bool = False) -> str:
-    """`3.21 ± 0.10 (3)`; no ± for one value; a dash for none."""
-    if value is None:
-        return "—"
-    plus = "+" if sign else ""
-    spread = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
-    return f"{value.mean:{plus}.{digits}f}{spread} ({value.n})"
+def _status(group: Group) -> dict[str, int]:
+    counts = Counter(r.status for r in group.results)
+    return {s: counts[s] for s in STATUSES if counts[s]} | ({"missing": group.missing} if group.missing else {})
 
 
-def _cells(table: Table, row: Row) -> dict[str, str]:
-    """One row as the columns a person reads."""
-    cells = {key: row.label[key] or "–" for key in table.columns} or {"run": "all"}
-    bad = {k: n for k, n in row.status.items() if k != "done"}
-    numbers = {
-        "test error": stat(row.test_error),
-        "Δ": "baseline" if row.delta is None and row.test_error else stat(row.delta, sign=True),
-        "val error": stat(row.val_error),
-        "gap": "—" if row.gap is None else f"{row.gap.mean:.2f}",
-        "seconds": "—" if row.seconds is None else f"{row.seconds.mean:.1f}",
+def _protocol(
+    rows: Sequence[Row], groups: Sequence[Group], metrics: Sequence[str], select: Select, samples: Sequence[int]
+) -> dict[str, str]:
+    """The footer: how every number came about, and what the reader must be warned of."""
+    results = [r for g in groups for r in g.results]
+    done = [r for row in rows for r in row.runs]
+    lines = {"All runs": _shared(results), "Data": _data(done), "Seeds": _seeds(rows)}
+    lines["Selection"] = (
+        "numbers at the last epoch" if select == "last" else "numbers at the epoch with the lowest validation error"
+    ) + "; nothing was chosen on the test set, which was read once per run"
+    lines["Numbers"] = (
+        "mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]"
+        + ("; gap: test minus training error" if "gap" in metrics else "")
+        + (f"; Δ: difference to the baseline in {METRICS[metrics[0]].title} over the seeds both have, paired t-test, "
+           f"Holm's correction over {_tests(rows)} rows at 5 %; bold: best, and distinguishable from every other row"
+           if any(row.baseline for row in rows) else "")
+    )  # fmt: skip
+    lines["Precision"] = _precision(rows, metrics[0], samples)
+    lines["Budget"] = _budget(rows)
+    lines["Runs"] = _runs(rows)
+    lines["Made with"] = _made_with(done)
+    lines["Warning"] = _mixed(done)
+    remarks = dict.fromkeys(remark for r in done for remark in r.remarks)
+    lines["Remarks"] = "; ".join(remarks)
+    return {name: text for name, text in lines.items() if text}
+
+
+def _shared(results: Sequence[Result]) -> str:
+    """`data=mnist (val_size 0.1), model=mlp (hidden 800x800), ...`: what the runs agree on."""
+    described = [describe(r.config) for r in results]
+    if not described:
+        return ""
+    common = {k: v for k, v in described[0].items() if all(words.get(k) == v for words in described)}
+    parts = []
+    for key, value in common.items():
+        if "." in key or (value in ("none", "default", "constant") and key in GROUPS):
+            continue
+        inner = [f"{k.split('.', 1)[1]} {v}" for k, v in common.items() if k.startswith(f"{key}.") and key in GROUPS]
+        inner = [text for text in inner if not text.endswith((" None", " warmup 0.0")) and text != "warmup 0.0"]
+        parts.append(f"{key}={value}" + (f" ({', '.join(inner)})" if inner else ""))
+    return ", ".join(parts)
+
+
+def _data(done: Sequence[Result]) -> str:
+    sizes = {
+        tuple((m or {}).get("samples") for m in (r.train, (r.val or {}).get("last"), (r.test or {}).get("last")))
+        for r in done
     }
-    if any(set(r.status) - {"done"} for r in table.rows):
-        numbers["not done"] = ", ".join(f"{n} {status}" for status, n in bad.items()) or "–"
-    return {**cells, **numbers}
+    if len(sizes) != 1 or None in (only := next(iter(sizes))):
+        return ""
+    train, val, test = only
+    return f"{train:,} training, {val:,} validation (held out of the training split), {test:,} test samples"
 
 
-def _rich(table: Table) -> Any:
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    rows = [_cells(table, row) for row in table.rows]
-    # The caption is wider than a narrow table; `min_width` keeps it from breaking after every word.
-    drawn = RichTable(box=box.SIMPLE_HEAD, caption=footer(table), caption_justify="left", min_width=72)
-    for name in rows[0] if rows else ["run"]:
-        drawn.add_column(name, justify="left" if name in table.columns else "right", no_wrap=name not in table.columns)
-    for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row.values()))
-    return drawn
+def _seeds(rows: Sequence[Row]) -> str:
+    sets = {tuple(row.seeds) for row in rows if row.runs}
+    if not sets:
+        return ""
+    if len(sets) > 1:
+        counts = sorted({len(s) for s in sets})
+        return f"UNEQUAL: rows have {counts[0]} to {counts[-1]} finished seeds, and not all the same ones"
+    seeds = ", ".join(map(str, next(iter(sets))))
+    return f"{seeds}; the same seed is the same split, initialization and order of the data in every row"
 
 
-def _flat(table: Table) -> list[dict[str, Any]]:
-    """One row as the columns a program reads; text that a spreadsheet would run as a formula is quoted."""
-    flat = []
-    for row in table.rows:
-        cells: dict[str, Any] = {k: _no_formula(v) for k, v in row.label.items()}
-        for name in ("test_error", "delta", "val_error", "train_error", "gap", "seconds"):
-            value = getattr(row, name)
-            cells |= {f"{name}_{part}": getattr(value, part, None) for part in ("mean", "sd", "n")}
-        flat.append(
-            cells | {status: row.status.get(status, 0) for status in ("done", "diverged", "failed", "interrupted")}
+def _tests(rows: Sequence[Row]) -> int:
+    return sum(row.difference is not None and row.difference.p is not None for row in rows)
+
+
+def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
+    parts = []
+    means = [s.mean for row in rows if (s := row.metrics[metric])]
+    if METRICS[metric].counted and samples and means and len(set(samples)) == 1:
+        low = min(means)
+        parts.append(
+            f"luck in the {samples[0]:,} test samples alone is a standard error of "
+            f"{100 * binomial_se(low / 100, samples[0]):.2f} points at {low:.2f} %"
         )
-    return flat
+    paired = [d.stat for row in rows if (d := row.difference) and d.stat.sd]
+    if paired:
+        n = min(stat.n for stat in paired)
+        spread = sorted(stat.sd for stat in paired if stat.sd)[len(paired) // 2]
+        effect = detectable(n, _tests(rows)) * spread
+        parts.append(
+            f"smallest difference that {n} seeds show with 80 % power: about {effect:.{METRICS[metric].digits}f} "
+            f"(median sd of the paired differences {spread:.{METRICS[metric].digits}f})"
+        )
+    return "; ".join(parts)
 
 
-def _json(table: Table) -> dict[str, Any]:
-    return asdict(table)
+def _budget(rows: Sequence[Row]) -> str:
+    """Wall time, and a flag if rows had unequal training."""
+    seconds = [s.mean for row in rows if (s := Stat.of(r.seconds for r in row.runs))]
+    if not seconds:
+        return ""
+    total = sum(r.seconds or 0.0 for row in rows for r in row.runs)
+    text = f"{duration(total)} of training and evaluation in all, {min(seconds):.1f} to {max(seconds):.1f} s per run"
+    for key, what in (("epochs", "epochs"), ("batch_size", "batch sizes")):
+        different = sorted({str(r.config[key]) for row in rows for r in row.runs})
+        if len(different) > 1:
+            text += f"; UNEQUAL {what}: {', '.join(different)}"
+    if len({(r.train or {}).get("samples") for row in rows for r in row.runs}) > 1:
+        text += "; UNEQUAL training set sizes"
+    return text
 
 
-def _no_formula(text: str) -> str:
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(text) else text
+def _runs(rows: Sequence[Row]) -> str:
+    counts = Counter({s: sum(row.status.get(s, 0) for row in rows) for s in STATUSES})
+    return f"{counts.total()} planned = " + " + ".join(f"{n} {s}" for s, n in counts.items() if n or s == "done")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+def _made_with(done: Sequence[Result]) -> str:
+    versions = [
+        f"{name} {'/'.join(_all(r.versions.get(name) for r in done))}" for name in _names(r.versions for r in done)
+    ]
+    commits = _all((r.git or {}).get("commit", "")[:10] + "+changes" * bool((r.git or {}).get("changed")) for r in done)
+    machine = [f"{name} {'/'.join(_all(r.fingerprint.get(name) for r in done))}"
+               for name in _names(r.fingerprint for r in done) if name != "torch"]  # fmt: skip
+    git = f" (git {', '.join(commits)})" if any(commits) else ""
+    return f"{', '.join(versions)}{git}; {', '.join(machine)}" if versions else ""
 
 
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "Δ": r"$\Delta$",
-    "—": "---",
-    "–": "--",
-}
+def _mixed(done: Sequence[Result]) -> str:
+    """What differs between runs besides their configs."""
+    found = [f"{name} {' and '.join(values)}" for name in _names(r.fingerprint for r in done)
+             if len(values := _all(r.fingerprint.get(name) for r in done)) > 1]  # fmt: skip
+    if len(versions := _all(r.versions.get("dlreg") for r in done)) > 1:
+        found.append(f"dlreg {' and '.join(versions)}")
+    if len(commits := _all((r.git or {}).get("commit") for r in done)) > 1:
+        found.append(f"{len(commits)} commits of dlreg")
+    mixed = [f"MIXED fingerprints ({', '.join(found)}): paired seeds may not be the same bits"] if found else []
+    peeked = sum(r.test_reads != 1 for r in done)
+    return "; ".join([*mixed, *([f"{peeked} runs did not read the test set exactly once"] if peeked else [])])
 
 
-def _latex_escape(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
+def _names(mappings: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for mapping in mappings for name in mapping))
+
+
+def _all(values: Iterable[Any]) -> list[str]:
+    return sorted({str(v) for v in values if v is not None})
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

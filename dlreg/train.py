@@ -23,6 +23,7 @@ from dlreg.reg.base import Chain, Fitted, History
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
 EVAL_BATCH = 2000
+ECE_BINS = 15
 
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss
@@ -48,6 +49,7 @@ class Loop:
     schedule: Callable[[Progress], float]
     autocast: AbstractContextManager[Any]
     criterion: Criterion = F.cross_entropy
+    steps: int | None = None  # stop after so many updates, wherever in an epoch; the schedule still counts on `epochs`
 
 
 def train_step(
@@ -87,6 +89,14 @@ def train_step(
     optimizer.step(closure)
     reg.project(model)
     return seen[0]
+
+
+def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
+    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
+    for p, grad in zip(params, grads, strict=True):
+        p.grad = grad
 
 
 def forward(
@@ -134,14 +144,6 @@ def whole_gradient(
     reg.gradient(model)
 
 
-def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
-    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
-    params = [p for p in model.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
-    for p, grad in zip(params, grads, strict=True):
-        p.grad = grad
-
-
 def fit(
     model: nn.Module,
     optimizer: Optimizer,
@@ -170,7 +172,9 @@ def fit(
         optimizer.load_state_dict(saved["optimizer"])
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
-    while len(history) < loop.epochs and not stopped:
+    per_epoch = _steps_per_epoch(len(data.train), loop.batch_size)
+    limit = loop.epochs * per_epoch if loop.steps is None else loop.steps
+    while len(history) * per_epoch < limit and not stopped:
         row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
         history.append(row)
         if _improved(history):
@@ -188,7 +192,7 @@ def fit(
         )
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
-    return Fitted(reg.finish(model), best_val, history)
+    return Fitted(reg.finish(model), best_val, history, per_epoch)
 
 
 def run_epoch(
@@ -211,7 +215,8 @@ def run_epoch(
     order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
-    for i, index in enumerate(order):
+    left = None if loop.steps is None else loop.steps - first_step
+    for i, index in enumerate(order[:left]):
         context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
@@ -220,11 +225,11 @@ def run_epoch(
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
-    _check_finite(model, first_step + len(order) - 1)
+    _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
     val = evaluate(model, data.val, loop.autocast) if len(data.val) else {"loss": None, "error": None}
     if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
-        raise Diverged(first_step + len(order) - 1)
+        raise Diverged(context.progress.step)
     return {
         "epoch": epoch + 1,
         "train_loss": tally.loss / tally.samples,
@@ -293,14 +298,25 @@ def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Itera
     return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
 
 
+def _steps_per_epoch(n: int, batch_size: int) -> int:
+    """How many batches `batches` makes."""
+    full, rest = divmod(n, batch_size)
+    return full + (rest > 1 or rest > full)
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None = None
 ) -> dict[str, float | None]:
-    """Mean cross-entropy, error and top-5 error (None under 6 classes) in evaluation mode, as fractions."""
+    """Mean cross-entropy, error, top-5 error (None under 6 classes) and calibration error in evaluation mode, as fractions.
+
+    `ece` is the expected calibration error, sum_b |B_b|/N |accuracy(B_b) - confidence(B_b)| over 15 bins of equal width of
+    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599).
+    """
     model.eval()
     device = next(model.parameters()).device
     sums = torch.zeros(3, dtype=torch.float64, device=device)
+    bins = torch.zeros(ECE_BINS, dtype=torch.float64, device=device)
     classes = 0
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         y = y.to(device)
@@ -312,8 +328,18 @@ def evaluate(
         sums += torch.stack(
             [F.cross_entropy(logits, y, reduction="sum"), top[:, 0].logical_not().sum(), top.any(1).logical_not().sum()]
         )
+        confidence = logits.softmax(1).amax(1).double()
+        member = F.one_hot((confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1, ECE_BINS).double()
+        bins += (top[:, 0].double() - confidence) @ member
     loss, error, top5 = (sums / len(split)).tolist()
-    return {"loss": loss, "error": error, "top5_error": top5 if classes > 5 else None}
+    ece = float(bins.abs().sum()) / len(split)
+    return {
+        "loss": loss,
+        "error": error,
+        "top5_error": top5 if classes > 5 else None,
+        "ece": ece,
+        "samples": len(split),
+    }
 
 
 def _improved(history: History) -> bool:

@@ -2,27 +2,29 @@
 
 scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop doing the same work
 scripts/bench optim   a step of each of dlreg's own optimizers against one of torch's foreach Adam, on an MLP
+scripts/bench reg     each regularizer's cost per step as a ratio to reg=none
+scripts/bench aug     batched augmentation against torchvision's transforms, image by image, at the same settings
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_aug
+import bench_optim
+import bench_reg
 import torch
 import torch.nn.functional as F
 
 from dlreg import experiment, ui
 from dlreg.compose import compose
-from dlreg.config import Settings, build
+from dlreg.config import Settings
 from dlreg.data.base import Dataset, Split
-from dlreg.reg.base import Chain
-from dlreg.train import train_step
 
 LOOPS = {
     "mlp 784-256-256-10": ("model=mlp", "model.hidden=[256,256]"),
@@ -32,15 +34,20 @@ LOOPS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["loop", "optim"])
-    parser.add_argument("--images", type=int, default=20_000, help="training images per epoch")
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("what", choices=["loop", "optim", "reg", "aug"])
+    parser.add_argument("--images", type=int, default=20_000, help="loop: training images per epoch")
+    parser.add_argument("--epochs", type=int, default=2, help="loop")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[], help="reg: these options alone")
     given = parser.parse_args()
-    if given.what == "loop":
-        loop(given.images, given.epochs, given.rounds)
+    if given.what == "optim":
+        bench_optim.optim(fake_mnist(1000), given.rounds)
+    elif given.what == "reg":
+        bench_reg.reg(fake_mnist(1000), 10 * given.rounds, given.only)
+    elif given.what == "aug":
+        bench_aug.aug(given.rounds)
     else:
-        optim(given.rounds)
+        loop(given.images, given.epochs, given.rounds)
 
 
 def loop(images: int, epochs: int, rounds: int) -> None:
@@ -61,64 +68,6 @@ def loop(images: int, epochs: int, rounds: int) -> None:
             f"bare {statistics.median(rates['bare']):9,.0f} images/s   "
             f"ratio {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})"
         )
-
-
-OWN = (
-    ("adam", "bias_correction=false"),
-    ("amsgrad", "bias_correction=false"),
-    ("momentum", "form=lecture"),
-    ("nesterov", "form=lecture"),
-    ("adagrad", "form=lecture"),
-    ("rmsprop", "form=lecture"),
-    ("lion",),
-    ("muon",),
-    ("sam",),
-    ("svrg",),
-    ("adahessian",),
-    ("random_search", "trials=1"),
-    ("annealing", "trials=1"),
-    ("evolution", "pairs=1"),
-)
-
-
-def optim(rounds: int, steps: int = 10) -> None:
-    """784-256-256-10, batch 128, one CPU thread: a training step, and the update alone with the gradients at hand."""
-    torch.set_num_threads(1)
-    data = fake_mnist(1000).train
-    x, y = data.x[:128].float() / 255, torch.eye(10)[data.y[:128]]
-
-    def prepared(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]) -> tuple[Callable, Callable]:
-        torch.manual_seed(0)
-        layers = [torch.nn.Flatten(), *(f for a, b in ((784, 256), (256, 256)) for f in linear_relu(a, b))]
-        model = torch.nn.Sequential(*layers, torch.nn.Linear(256, 10))
-        optimizer = make(list(model.parameters()))
-        train_step(model, optimizer, Chain({}), x, y)
-        for p in model.parameters():
-            p.grad = torch.zeros_like(p)
-        return (
-            lambda: [optimizer.step() for _ in range(steps)],
-            lambda: [train_step(model, optimizer, Chain({}), x, y) for _ in range(steps)],
-        )
-
-    adam_update, adam_step = prepared(functools.partial(torch.optim.Adam, lr=1e-3, foreach=True))
-    for name, *keys in OWN:
-        node = compose([f"optimizer={name}", *(f"optimizer.{key}" for key in keys)]).optimizer
-        update, step = prepared(build("optimizer", node))
-        alone = "" if name in SEVERAL_PASSES else f"update alone {ratio(update, adam_update, rounds)}   "
-        print(f"{' '.join([name, *keys]):32} training step {ratio(step, adam_step, rounds)}   {alone}".rstrip())
-
-
-SEVERAL_PASSES = ("sam", "svrg", "adahessian", "random_search", "annealing", "evolution")
-
-
-def linear_relu(inputs: int, outputs: int) -> tuple[torch.nn.Module, torch.nn.Module]:
-    return torch.nn.Linear(inputs, outputs), torch.nn.ReLU()
-
-
-def ratio(work: Callable[[], object], reference: Callable[[], object], rounds: int) -> str:
-    """The median ratio of processor times taken in turns: they suffer less than the clock's from other jobs."""
-    ratios = [timed(work, time.process_time) / timed(reference, time.process_time) for _ in range(rounds)]
-    return f"{statistics.median(ratios):5.2f} (from {min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def fake_mnist(n: int) -> Dataset:
@@ -165,10 +114,10 @@ def bare_loop(settings: Settings, data: object) -> float:
     return timed(work)
 
 
-def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    started = clock()
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
     work()
-    return clock() - started
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

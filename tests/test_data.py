@@ -19,7 +19,8 @@ from dlreg.data.mnist import mnist
 from dlreg.data.npz import read_npz
 from dlreg.errors import UserError
 
-COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "normalize": "unit"}
+COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "normalize": "unit",
+          "label_noise": 0.0, "corruption": "none"}  # fmt: skip
 
 
 def test_digits_are_scikit_learns(tmp_path):

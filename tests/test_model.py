@@ -105,6 +105,27 @@ def test_resnet_block_equals_torchvisions():
         assert torch.equal(*out)
 
 
+@pytest.mark.parametrize("model", ["resnet", "wrn", "small_inception"])
+def test_memory_layout_is_channels_last_inside_and_changes_no_value(model):
+    net = make(model, **SMALL.get(model, {})).double()
+    seen = []
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda _, inputs, y: seen.append(y))
+    x = torch.randn(4, 3, 16, 16, dtype=torch.float64)
+    y = net(x)
+    y.square().sum().backward()
+    assert seen and all(h.is_contiguous(memory_format=torch.channels_last) for h in seen)
+    assert all(p.is_contiguous() and p.grad.is_contiguous() for p in net.parameters())
+    plain = [*net.children()]
+    seen.clear()
+    h = x
+    for part in plain[:-1]:
+        h = part(h)
+    assert not any(h.is_contiguous(memory_format=torch.channels_last) for h in seen)
+    assert torch.allclose(plain[-1](h.mean((2, 3))), y, atol=1e-10)
+
+
 def test_shortcut_a_subsamples_and_pads_with_zeros():
     x = torch.randn(2, 4, 5, 5)
     y = PadShortcut(2, 4)(x)

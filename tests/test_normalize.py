@@ -8,7 +8,7 @@ from dlreg.data import normalize
 from dlreg.data.base import Dataset, Split, prepare
 from dlreg.data.normalize import Affine, channel_mean, normalization, to_unit
 
-COMMON = {"root": "", "download": False, "train_size": None}
+COMMON = {"root": "", "download": False, "train_size": None, "label_noise": 0.0, "corruption": "none"}
 
 
 def images(n=200, channels=3, side=6, seed=0):
@@ -34,7 +34,8 @@ def oracle(kind, x):
         "unit": unit,
         "standardize": (unit - mean) / sd,
         "per_pixel": (unit - unit.mean(0)) / sd,
-        "per_image": (unit - unit.mean((1, 2, 3), keepdims=True)) / unit.std((1, 2, 3), keepdims=True),
+        "per_image": (unit - unit.mean((1, 2, 3), keepdims=True))
+        / np.maximum(unit.std((1, 2, 3), keepdims=True), unit[0].size ** -0.5),
     }[kind]
 
 

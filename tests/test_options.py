@@ -24,10 +24,10 @@ def overrides(group, name, data_root):
         small += [f"data.root={data_root}", "data.download=false", "data.train_size=null", "data.val_size=0.2"]
     if group == "model" and name == "resnet":
         small += ["model.depth=8", "model.width=4"]
-    if (group, name) in [("optimizer", "newton"), ("optimizer", "lbfgs"), ("optimizer", "coordinate_descent")]:
-        small += ["batch_size=full"]
     if group == "model" and name == "wrn":
         small += ["model.depth=10", "model.widen=1"]
+    if (group, name) in [("optimizer", "newton"), ("optimizer", "lbfgs"), ("optimizer", "coordinate_descent")]:
+        small += ["batch_size=full"]
     if group == "aug":
         small += ["model=lenet"]
     return small

@@ -1,34 +1,52 @@
-"""Cutout."""
+"""Cutout and random erasing: parts of an image are hidden."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dlreg.hyper import Natural
-from dlreg.reg.base import Regularizer
+from dlreg.aug.base import Augmentation
+from dlreg.aug.boxes import draw_box, mask, ordered
+from dlreg.hyper import Fraction, Interval, Natural
 
 
-class Cutout(Regularizer):
+class Cutout(Augmentation):
     """A square of `size` pixels, centred anywhere on the image, is replaced by the training set's mean pixel.
 
     DeVries & Taylor (2017), section 3.2, https://arxiv.org/abs/1708.04552. The square is clipped at the border, as there.
     """
 
-    stream = "augment"
-
     def __init__(self, *, size: Natural) -> None:
         self.size = size
 
-    def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor) -> Tensor:
         """Cut a square out of every image."""
-        inside = [self._inside(x, dim) for dim in (2, 3)]
-        square = inside[0].unsqueeze(2) & inside[1].unsqueeze(1)
-        return torch.where(square.unsqueeze(1), self.context.pixel_mean, x), y
+        top, left = (
+            torch.randint(side, (len(x),), device=x.device, generator=self.generator) - self.size // 2
+            for side in x.shape[-2:]
+        )
+        return torch.where(mask(x, top, left, self.size, self.size), self.context.pixel_mean, x)
 
-    def _inside(self, x: Tensor, dim: int) -> Tensor:
-        """(N, side): which rows (or columns) the square covers: [centre - size // 2, centre - size // 2 + size)."""
-        side = x.shape[dim]
-        centre = torch.randint(side, (len(x), 1), device=x.device, generator=self.generator)
-        offset = torch.arange(side, device=x.device) - (centre - self.size // 2)
-        return (offset >= 0) & (offset < self.size)
+
+class Erasing(Augmentation):
+    """With probability p a rectangle of `area` (fraction of the image, uniform) and `ratio` (width to height, log-uniform)
+    is filled with random values, or with the training set's mean pixel.
+
+    Zhong, Zheng, Kang, Li, Yang (2020), algorithm 1, https://arxiv.org/abs/1708.04896. The paper draws the ratio uniformly
+    and tries until a rectangle fits; here, as in torchvision, it is log-uniform and ten tries are made.
+    """
+
+    def __init__(self, *, p: Fraction, area: Interval, ratio: Interval, fill: Literal["random", "mean"]) -> None:
+        self.p, self.fill = p, fill
+        self.area, self.ratio = ordered("erasing.area", area, 1), ordered("erasing.ratio", ratio)
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Erase a rectangle of a part of the batch."""
+        chosen = self.choose(x, self.p)
+        box = mask(x, *draw_box(x, self.area, self.ratio, self.generator, otherwise="nothing"))
+        if self.fill == "mean":
+            return torch.where(chosen & box, self.context.pixel_mean, x)
+        noise = torch.rand(x.shape, device=x.device, dtype=x.dtype, generator=self.generator)
+        return torch.where(chosen & box, noise, x)

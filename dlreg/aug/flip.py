@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dlreg.aug.base import Augmentation, select
 from dlreg.hyper import Fraction
-from dlreg.reg.base import Regularizer
 
 
-class Flip(Regularizer):
+class Flip(Augmentation):
     """Each image is mirrored left to right with probability p.
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824
     """
 
-    stream = "augment"
+    axis = -1
 
     def __init__(self, *, p: Fraction) -> None:
         self.p = p
 
-    def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def turns(self) -> bool:
+        """It mirrors."""
+        return self.p > 0
+
+    def transform(self, x: Tensor) -> Tensor:
         """Mirror a part of the batch."""
-        chosen = torch.rand(len(x), device=x.device, generator=self.generator) < self.p
-        return torch.where(chosen.view(-1, 1, 1, 1), x.flip(-1), x), y
+        return select(self.choose(x, self.p), x.flip(self.axis), x)
+
+
+class VFlip(Flip):
+    """Each image is mirrored top to bottom with probability p: right for pictures without an up, from above or below.
+
+    Shorten & Khoshgoftaar (2019), "Flipping", https://doi.org/10.1186/s40537-019-0197-0
+    """
+
+    axis = -2

@@ -1,4 +1,4 @@
-"""`dlreg show GROUP=OPTION`: the card of one option; of a schedule, its curve too."""
+"""`dlreg show GROUP=OPTION`: the card of one option, or of several; the curve of a schedule; a picture of augmentations."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from dlreg.errors import UserError, did_you_mean
 from dlreg.schedule.base import multiplier
 from dlreg.schedule.preview import STEPS, bars, curve, save_png
 
+PREVIEWED = 128  # images that are augmented together, of which the first are shown
 WIDTH, HEIGHT = 70, 6  # of a curve on the terminal, in characters
 
 
@@ -24,29 +25,72 @@ def run(argv: list[str]) -> int:
     """Print the card; returns the exit status."""
     folders, rest = user_config_dirs(argv)
     parser = argparse.ArgumentParser("dlreg show", description="The card of one option: dlreg show reg=dropout")
-    parser.add_argument("option", metavar="GROUP=OPTION")
+    parser.add_argument("option", metavar="GROUP=OPTION", help="or, where options stack, GROUP=[OPTION,OPTION]")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="other values: schedule.t_0=5 epochs=70")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the curve of a schedule into a file as well")
+    parser.add_argument("--preview", metavar="FILE.png", help="images before and after augmentations (of data=...)")
     parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
-    arguments = parser.parse_args(rest)
-    group, _, name = arguments.option.partition("=")
+    arguments = parser.parse_intermixed_args(rest)
+    group, _, value = arguments.option.partition("=")
     if group not in GROUPS:
         raise UserError(f"{group}: there is no such group.{did_you_mean(group, GROUPS)} Allowed: {', '.join(GROUPS)}.")
     known = options(group, folders)
-    if name not in known:
-        hint = did_you_mean(name, known)
-        raise UserError(f"{group}={name}: there is no such option.{hint} Allowed: {', '.join(known)}.")
+    names = [name.strip() for name in value.removeprefix("[").removesuffix("]").split(",")]
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(f"{group}={name}: there is no such option.{hint} Allowed: {', '.join(known)}.")
     if arguments.plot and group != "schedule":
-        raise UserError(f"--plot draws schedules; {group}={name} is none")
-    ui.out.print(f"[bold]{group}={name}[/bold]  {headline(known[name])}\n")
-    settings = compose([f"{group}={name}", *arguments.overrides], folders)
-    for word, node in (getattr(settings, group) if GROUPS[group].stack else {name: getattr(settings, group)}).items():
-        _card(group, word, node)
+        raise UserError(f"--plot draws schedules; {group}={value} is none")
+    if arguments.preview and group != "aug":
+        raise UserError(f"--preview shows augmentations; {group}={value} is none")
+    settings = compose([arguments.option, *arguments.overrides], folders)
+    for name in names:
+        _option(settings, group, name, known[name], alone=len(names) == 1)
     if group == "schedule":
         _curve(settings, arguments.plot)
-    ui.out.print(f"[bold]{known[name]}[/bold]")
-    ui.out.print(known[name].read_text(encoding="utf-8").rstrip(), markup=False)
+    for name in names:
+        ui.out.print(f"[bold]{known[name]}[/bold]")
+        ui.out.print(known[name].read_text(encoding="utf-8").rstrip(), markup=False)
+    if arguments.preview:
+        _preview(settings, value, arguments.preview)
     return 0
+
+
+def _option(settings: Settings, group: str, name: str, path: Path, alone: bool) -> None:
+    """An option's headline and the card of what it holds: one part, unless a user's own file stacks several."""
+    ui.out.print(f"[bold]{group}={name}[/bold]  {headline(path)}\n")
+    nodes = getattr(settings, group) if GROUPS[group].stack else {name: getattr(settings, group)}
+    for word, node in nodes.items():
+        if alone or word == name:
+            _card(group, word, node)
+
+
+def _preview(settings: Settings, title: str, path: str) -> None:
+    """Training images before and after the augmentations, into a file."""
+    import torch
+
+    from dlreg.aug.preview import preview
+    from dlreg.context import Context
+    from dlreg.data.normalize import channel_mean, to_unit
+    from dlreg.experiment import load
+    from dlreg.reg.base import Chain
+
+    dataset = load(settings.data)
+    if dataset.train.x.dim() != 4:
+        raise UserError(f"--preview shows images; data={settings.data['name']} has none")
+    index = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(settings.seed))[:PREVIEWED]
+    sample = dataset.train[index]
+    chain = Chain({word: build("aug", node) for word, node in settings.aug.items()})
+    context = Context(settings.seed, torch.device("cpu"), channel_mean(dataset.train.x), dataset.upright)
+    chain.begin("chain", context)
+    sheet = preview(chain, to_unit(sample.x), torch.eye(dataset.classes)[sample.y], title.strip("[]"))
+    try:
+        sheet.save(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--preview {path} cannot be written: {error}") from None
+    for remark in chain.remarks():
+        ui.err.print(remark, markup=False)
 
 
 def _card(group: str, word: str, node: dict[str, Any]) -> None:

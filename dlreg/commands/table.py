@@ -1,4 +1,4 @@
-"""`dlreg table`: compare the runs in a set of folders."""
+"""`dlreg table`: compare the runs in a set of folders, or print a study."""
 
 from __future__ import annotations
 
@@ -6,45 +6,106 @@ import argparse
 from pathlib import Path
 
 from dlreg import durable, ui
+from dlreg.commands.study import WORDS, add_arguments, named, planned
+from dlreg.compose import user_config_dirs
 from dlreg.errors import UserError
 from dlreg.result import read_all
-from dlreg.table import FORMATS, arranged, compare, render
+from dlreg.table import FORMATS, METRICS, Table, arranged, compare, render
 
 
 def run(argv: list[str]) -> int:
     """Print or write the table; returns the exit status."""
+    folders, rest = user_config_dirs(argv)
     parser = argparse.ArgumentParser(
         "dlreg table",
-        description="Compare runs: rows are what differs between their configs, seeds are grouped.",
+        description="Compare runs: rows are what differs between their configs, seeds are grouped. Or print a study "
+        f"as far as it was run; nothing is run.\n\n{WORDS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "folders", nargs="*", type=Path, default=[Path("outputs")], help="run folders, or folders of them"
-    )
+    add_table_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
-    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
-    given = parser.parse_args(argv)
-    missing = [folder for folder in given.folders if not folder.is_dir()]
-    if missing:
-        raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
-    results, unreadable = read_all(given.folders)
-    for bad in unreadable:
-        ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
-    if not results:
-        raise UserError(f"no runs in {', '.join(map(str, given.folders))}; `dlreg train` makes one")
-    table = arranged(compare(results, given.baseline))
-    if given.baseline and not any(r.delta is None and r.test_error for r in table.rows):
-        raise UserError(f"--baseline={given.baseline}: no row is called that")
+    given = parser.parse_intermixed_args(rest)
     if given.format == "rich" and given.output:
-        raise UserError("-o FILE needs --format md, latex, csv or json")
+        raise UserError("-o FILE needs --format md, latex, csv, json or html")
+    table = collect(given, folders)
     text = render(table, given.format)
     if given.output:
-        try:
-            durable.write_atomic(given.output, (text + "\n").encode())
-        except OSError as error:
-            raise UserError(f"-o {given.output} cannot be written: {error.strerror}") from None
+        write(given.output, (text + "\n").encode())
     elif given.format == "rich":
         ui.out.print(text)
     else:
         print(text)
     return 0
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says which runs, or which study, are compared."""
+    parser.add_argument(
+        "words", nargs="*", metavar="FOLDER | NAME KEY=VALUE", help="run folders, folders of them, or a study [outputs]"
+    )
+    add_arguments(parser)
+    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
+    parser.add_argument(
+        "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
+    )
+    parser.add_argument(
+        "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
+    )
+
+
+def collect(given: argparse.Namespace, folders: list[str]) -> Table:
+    """The table of the runs, or of the study, that the arguments name.
+
+    Raises:
+        UserError: no such folder, study, column or baseline.
+    """
+    name = named(given.words)
+    if name is not None and not Path(name).is_dir():
+        return _of_study(name, given, folders)
+    paths = [Path(word) for word in given.words] or [Path("outputs")]
+    missing = [folder for folder in paths if not folder.is_dir()]
+    if missing:
+        raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
+    if given.row:
+        raise UserError("--row adds a row to a study; these are folders")
+    results, unreadable = read_all(paths)
+    for bad in unreadable:
+        ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
+    if not results:
+        raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
+    columns = _columns(given.columns) if given.columns else ("test_error", "val_error", "gap", "seconds")
+    table = arranged(compare(results, given.baseline, columns, given.select or "last"))
+    if given.baseline and not any(row.baseline for row in table.rows):
+        raise UserError(f"--baseline={given.baseline}: no row is called that")
+    return table
+
+
+def write(path: Path, content: bytes) -> None:
+    """To a file that a user named.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        durable.write_atomic(path, content)
+    except OSError as error:
+        raise UserError(f"-o {path} cannot be written: {error.strerror}") from None
+
+
+def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
+    from dlreg import plan
+
+    if "/" in name and not name.endswith((".yaml", ".yml")):
+        raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
+    if given.baseline or given.columns or given.select:
+        raise UserError("--baseline, --columns and --select are for folders; a study says its own")
+    return plan.table(planned(name, given.words, given.row, folders))
+
+
+def _columns(text: str) -> list[str]:
+    found = text.split(",")
+    for name in found:
+        if name not in METRICS:
+            raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
+    return found

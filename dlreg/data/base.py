@@ -10,8 +10,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dlreg.context import derive_seed
+from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
 from dlreg.data.normalize import channel_mean, normalization
 from dlreg.errors import UserError
+from dlreg.hyper import Fraction
 
 Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
 Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "whiten"]
@@ -46,6 +48,7 @@ class Dataset:
     train: Split
     test: Split
     classes: int
+    upright: bool = False  # a mirrored or turned image may be of another class: characters
 
     def checked(self, where: str) -> Dataset:
         """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class."""
@@ -90,6 +93,7 @@ class Data:
     classes: int
     pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
     normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
+    upright: bool = False  # as in Dataset
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,11 +111,14 @@ def prepare(
     val_size: Size,
     train_size: Size | None,
     normalize: Normalize,
+    label_noise: Fraction,
+    corruption: Corruption,
 ) -> Data:
     """Split off a stratified validation set, cut the rest to `train_size`, take the normalization from what is left.
 
     A size below 1 is a fraction of the official training split, a whole number a count. The split depends on the seed
-    alone, so rows of a table that share a seed share it.
+    alone, so rows of a table that share a seed share it. `label_noise` and `corruption=random_labels` change the labels
+    that are trained on; validation and test labels stay true. The other corruptions change all images.
     """
     del root, download  # these were for the source
     generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
@@ -123,14 +130,20 @@ def prepare(
             f"data.val_size={val_size} and data.train_size={train_size} ask for {n_val} + {n_train} of {n} samples"
         )
     order = stratified_order(dataset.train.y, generator)
-    train, val = dataset.train[order[n_val : n_val + n_train]], dataset.train[order[:n_val]]
+    labels = dataset.train.y
+    if corruption == "random_labels":
+        labels = random_labels(labels, dataset.classes)
+    labels = noisy_labels(labels, dataset.classes, label_noise, seed)
+    x, test_x = corrupted_pixels(corruption, dataset.train.x, dataset.test.x)
+    train, val = Split(x, labels)[order[n_val : n_val + n_train]], Split(x, dataset.train.y)[order[:n_val]]
     return Data(
         train.to(device),
         val.to(device),
-        SealedTest(dataset.test),
+        SealedTest(Split(test_x, dataset.test.y)),
         dataset.classes,
         channel_mean(train.x).to(device),
         normalization(normalize, train.x).to(device),
+        dataset.upright,
     )
 
 

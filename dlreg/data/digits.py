@@ -24,7 +24,7 @@ def digits(root: Path, download: bool) -> Dataset:
     x = raw[:, :-1].mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
     whole = Split(x, raw[:, -1].long())
     order = stratified_order(whole.y, torch.Generator().manual_seed(0))
-    return Dataset(whole[order[TEST:]], whole[order[:TEST]], classes=10)
+    return Dataset(whole[order[TEST:]], whole[order[:TEST]], classes=10, upright=True)
 
 
 def _table() -> np.ndarray:

@@ -23,7 +23,7 @@ def mnist(root: Path, download: bool) -> Dataset:
 
 def fashion_mnist(root: Path, download: bool) -> Dataset:
     """Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28 x 28. Xiao et al. (2017), https://arxiv.org/abs/1708.07747"""
-    return _family("FashionMNIST", root, download)
+    return _family("FashionMNIST", root, download, upright=False)
 
 
 def kmnist(root: Path, download: bool) -> Dataset:
@@ -31,7 +31,7 @@ def kmnist(root: Path, download: bool) -> Dataset:
     return _family("KMNIST", root, download)
 
 
-def _family(name: str, root: Path, download: bool) -> Dataset:
+def _family(name: str, root: Path, download: bool, upright: bool = True) -> Dataset:
     """torchvision fetches and checks; the idx files are read here, packed as they are, so `root` may be read-only."""
     folder = root / name / "raw"
     paths = [find(folder, stem) for stem in FILES]
@@ -58,4 +58,5 @@ def _family(name: str, root: Path, download: bool) -> Dataset:
         Split(images.unsqueeze(1), labels.to(torch.int64)),
         Split(test_images.unsqueeze(1), test_labels.to(torch.int64)),
         classes=10,
+        upright=upright,
     )

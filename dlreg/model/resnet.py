@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual, image_shape
+from dlreg.model.blocks import Activation, Norm, Residual, channels_last, image_shape
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -53,7 +53,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+        return self.head(self.blocks(self.stem(channels_last(x))).mean((2, 3)))
 
 
 class PadShortcut(nn.Module):

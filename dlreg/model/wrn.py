@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual, Through, image_shape
+from dlreg.model.blocks import Activation, Norm, Residual, Through, channels_last, image_shape
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -47,7 +47,7 @@ class WideResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        return self.head(self.after(self.blocks(self.stem(x))).mean((2, 3)))
+        return self.head(self.after(self.blocks(self.stem(channels_last(x)))).mean((2, 3)))
 
 
 def _activated(channels: int, norm: Norm, activation: Activation) -> nn.Sequential:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlreg.model.blocks import Activation, Norm, image_shape
+from dlreg.model.blocks import Activation, Norm, channels_last, image_shape
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -69,7 +69,7 @@ class SmallInception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        return self.head(self.layers(x).mean((2, 3)))
+        return self.head(self.layers(channels_last(x)).mean((2, 3)))
 
 
 class Beside(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -23,9 +23,14 @@ class Fitted:
     last: nn.Module
     best_val: nn.Module | None  # None without a validation set
     history: History
+    steps_per_epoch: int = 0
+    saw_val: bool = False  # it trained on the validation set, which measures nothing any more
+    remarks: list[str] = field(default_factory=list)  # what a technique's `train` has to say
 
 
-Fit = Callable[..., Fitted]  # fit(data) trains one model from scratch
+# fit(data) trains one model from scratch. Keyword arguments change that: `seed` (another one than the run's), `start` (the
+# state dict to begin with), `steps` (stop after so many updates), `note` (what the fit's parts find in `context.note`).
+Fit = Callable[..., Fitted]
 
 
 class Regularizer:

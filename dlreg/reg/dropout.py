@@ -1,10 +1,15 @@
-"""Dropout."""
+"""Dropout of units: Bernoulli, Gaussian, and averaged over masks at test."""
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
-from dlreg.hyper import DropProb
+from dlreg.context import derive_seed
+from dlreg.hyper import Count, DropProb
 from dlreg.model.blocks import weight_layers
 from dlreg.reg.base import Regularizer
 from dlreg.reg.noise import drop_mask
@@ -38,8 +43,83 @@ class Dropout(Regularizer):
         """When no layer has a rate above 0."""
         return None if self.places else f"{self.name} drops nothing on this model: no layer with a rate above 0"
 
+    def acts(self, layer: nn.Module) -> bool:
+        """Whether this forward pass through `layer` is a noisy one."""
+        return layer.training
+
+    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
+        """x times its mask."""
+        return x * drop_mask(x, p, generator)
+
     def _drop(self, p: float):  # noqa: ANN202
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            return (inputs[0] * drop_mask(inputs[0], p, self.generator),) if layer.training else None
+            return (self.noisy(inputs[0], p, self.generator),) if self.acts(layer) else None
+
+        return hook
+
+
+class GaussianDropout(Dropout):
+    """In training each unit is multiplied by a draw of N(1, p / (1 - p)), the mean and variance of dropout's mask.
+
+    Srivastava et al. (2014), section 10, https://jmlr.org/papers/v15/srivastava14a.html, whose sigma^2 = (1 - p) / p has p
+    the probability of keeping; here p is of dropping. Places and rates as in `dropout`.
+    """
+
+    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
+        """x times Gaussian noise of mean 1."""
+        noise = torch.empty_like(x).normal_(1.0, math.sqrt(p / (1 - p)), generator=generator)
+        return x * noise
+
+
+class MCDropout(Dropout):
+    """Dropout whose final model averages `k` random masks at test instead of scaling the weights.
+
+    Gal & Ghahramani (2016), eq. 6, https://arxiv.org/abs/1506.02142; Srivastava et al. (2014), Figure 11: about 50 masks
+    match weight scaling (a lecture says 10-20). `mean=arithmetic` averages the predicted probabilities,
+    `mean=geometric` their logarithms, renormalized: for softmax regression its limit *is* weight scaling (Goodfellow et
+    al. 2016, eq. 7.52-7.66, https://www.deeplearningbook.org/contents/regularization.html). During training, validation
+    uses weight scaling, one pass; what is tested is the average.
+    """
+
+    def __init__(
+        self, *, p: DropProb, input_p: DropProb, conv_p: DropProb, k: Count, mean: Literal["arithmetic", "geometric"]
+    ) -> None:
+        super().__init__(p=p, input_p=input_p, conv_p=conv_p)
+        self.k, self.mean = k, mean
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Hook the whole model too: once the fit is over, its evaluation is the average."""
+        self.masks: torch.Generator | None = None  # of the test's masks: there once the fit is over
+        self.sampling = False
+        model = super().setup(model)
+        if self.places:
+            model.register_forward_hook(self._average)
+        return model
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """From here on evaluation averages. Masks have a stream of their own, so a resumed run draws the same."""
+        self.masks = torch.Generator(self.context.device)
+        self.masks.manual_seed(derive_seed(self.context.seed, f"{self.stream}/{self.name}/test"))
+        return model
+
+    def acts(self, layer: nn.Module) -> bool:
+        """In training, and in each of the k passes of the test."""
+        return layer.training or self.sampling
+
+    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
+        """x times its mask."""
+        return super().noisy(x, p, self.masks if self.sampling and self.masks else generator)
+
+    @property
+    def _average(self):  # noqa: ANN202
+        def hook(model: nn.Module, inputs: tuple[Tensor, ...], logits: Tensor) -> Tensor | None:
+            if model.training or self.sampling or self.masks is None:
+                return None
+            self.sampling = True
+            try:
+                draws = torch.stack([model(*inputs).log_softmax(1) for _ in range(self.k)])
+            finally:
+                self.sampling = False
+            return draws.mean(0) if self.mean == "geometric" else draws.logsumexp(0) - math.log(self.k)
 
         return hook

@@ -1,14 +1,18 @@
-"""Early stopping."""
+"""Early stopping, and what to do with the validation set afterwards."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Literal
 
 import torch
 from torch import nn
 
+from dlreg.data.base import Data, Split
+from dlreg.errors import UserError
 from dlreg.hyper import Count, NonNegative
-from dlreg.reg.base import History, Regularizer
+from dlreg.reg.base import Fit, Fitted, History, Regularizer
+from dlreg.reg.predict import logits
 
 
 class EarlyStopping(Regularizer):
@@ -16,12 +20,50 @@ class EarlyStopping(Regularizer):
 
     Goodfellow et al. (2016), Algorithm 7.1, https://www.deeplearningbook.org/contents/regularization.html; Prechelt (1998),
     https://doi.org/10.1007/3-540-49430-8_3. Of equal values the earliest counts as best.
+
+    `retrain=steps` (Algorithm 7.2) then starts again on training and validation set together, for as many updates as the
+    best weights had; the schedule follows the larger set's epochs. `retrain=loss` (Algorithm 7.3) goes on from the best
+    weights on both, with a fresh optimizer and schedule, until the validation loss falls below the training loss at the
+    stop, at most `epochs` more epochs; a remark says if it did not get there. Either way nothing is left to validate:
+    the second part's rows of the history and the run have no validation figures.
     """
 
     needs_validation = True
 
-    def __init__(self, *, patience: Count, min_delta: NonNegative, monitor: Literal["val_loss", "val_error"]) -> None:
-        self.patience, self.min_delta, self.monitor = patience, min_delta, monitor
+    def __init__(
+        self,
+        *,
+        patience: Count,
+        min_delta: NonNegative,
+        monitor: Literal["val_loss", "val_error"],
+        retrain: Literal["none", "steps", "loss"],
+    ) -> None:
+        self.patience, self.min_delta, self.monitor, self.retrain = patience, min_delta, monitor, retrain
+
+    def train(self, fit: Fit, data: Data) -> Fitted:
+        """Fit; then perhaps once more, on everything."""
+        first = fit(data)
+        if self.retrain == "none":
+            return first
+        everything = Split(*(torch.cat([a, b]) for a, b in zip(_pair(data.train), _pair(data.val), strict=True)))
+        more = dataclasses.replace(data, train=everything)
+        epoch = best_epoch([row[self.monitor] for row in first.history], self.min_delta)
+        if self.retrain == "steps":
+            steps = epoch * first.steps_per_epoch
+            second = fit(dataclasses.replace(more, val=data.val[:0]), steps=steps)
+            text = f"{self.name}: trained again on training and validation set for {steps} updates"
+        else:
+            target = float(nn.functional.cross_entropy(logits(first.last, data.train.x), data.train.y))
+            second = self._go_on(fit, more, first, target)
+            reached = second.history[-1]["val_loss"] < target
+            text = f"{self.name}: validation loss {'fell below' if reached else 'did not reach'} {target:.4g} in "
+            text += f"{len(second.history)} more epochs"
+        later = [
+            {**row, "epoch": row["epoch"] + len(first.history), "val_loss": None, "val_error": None}
+            for row in second.history
+        ]
+        remarks = [*first.remarks, *second.remarks, text]
+        return Fitted(second.last, None, first.history + later, second.steps_per_epoch, True, remarks)
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing seen yet."""
@@ -29,8 +71,13 @@ class EarlyStopping(Regularizer):
         return model
 
     def end_epoch(self, model: nn.Module, history: History) -> bool:
-        """Compare with the best so far."""
+        """Compare with the best so far; when going on after the stop, with the training loss there."""
         value, best = history[-1][self.monitor], self.state["best"]
+        target = self.context.note.get(self.name)
+        if target is not None:
+            return history[-1]["val_loss"] < target
+        if value is None:  # trained on everything: there is nothing to compare
+            return False
         if best is None or value < best - self.min_delta:
             kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
             self.state.update(best=value, wait=0, weights=kept)
@@ -41,5 +88,25 @@ class EarlyStopping(Regularizer):
     @torch.no_grad()
     def finish(self, model: nn.Module) -> nn.Module:
         """The best weights, bit for bit."""
-        model.load_state_dict(self.state["weights"])
+        if self.state["weights"] is not None:
+            model.load_state_dict(self.state["weights"])
         return model
+
+    def _go_on(self, fit: Fit, data: Data, first: Fitted, target: float) -> Fitted:
+        try:
+            return fit(data, start=first.last.state_dict(), note={self.name: target})
+        except RuntimeError as error:  # a committee's weights are not one model's
+            raise UserError(f"reg.{self.name}.retrain=loss: list {self.name} after the ensemble or bagging") from error
+
+
+def best_epoch(values: list[float], min_delta: float) -> int:
+    """The epoch, from 1, whose weights early stopping keeps."""
+    best, epoch = None, 0
+    for i, value in enumerate(values, 1):
+        if best is None or value < best - min_delta:
+            best, epoch = value, i
+    return epoch
+
+
+def _pair(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    return split.x, split.y

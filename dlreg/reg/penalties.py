@@ -1,45 +1,186 @@
-"""Penalties on the size of the weights. Biases and normalization parameters are left out."""
+"""Penalties on the size of the weights, and what they share: which tensors they act on, and how strongly on each."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from dlreg.hyper import NonNegative
-from dlreg.model.blocks import weights
+from dlreg.errors import UserError
+from dlreg.hyper import Fraction, NonNegative, Positive
+from dlreg.model.blocks import layer_name
 from dlreg.reg.base import Regularizer
 
+Layers = dict[str, NonNegative] | None  # pattern -> strength
 
-class L2(Regularizer):
+
+class WeightPenalty(Regularizer):
+    """A penalty of strength `alpha` on every weight; biases and normalization parameters only with `biases=true`.
+
+    `layers` maps patterns (`layers.1`, `blocks.*`) to strengths of their own: the first pattern that a layer's name
+    matches decides, 0 leaves the layer out.
+    """
+
+    def __init__(self, *, alpha: NonNegative, layers: Layers, biases: bool) -> None:
+        self.alpha, self.layers, self.biases = alpha, layers or {}, biases
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Check the patterns, while the options that come later may still rename parameters."""
+        self._terms: list[tuple[str, float, nn.Parameter]] | None = None
+        names = list(dict.fromkeys(layer_name(name) for name, _ in self._parameters(model)))
+        for pattern in self.layers:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise UserError(
+                    f"reg.{self.name}.layers: {pattern!r} matches no layer; this model has {', '.join(names)}"
+                )
+        return model
+
+    def terms(self, model: nn.Module) -> list[tuple[str, float, nn.Parameter]]:
+        """(name, strength, parameter) for every strength above 0. The parameters of a fit never change identity."""
+        if self._terms is None:
+            found = [(name, self._strength(name), p) for name, p in self._parameters(model)]
+            self._terms = [term for term in found if term[1]]
+        return self._terms
+
+    def remark(self) -> str | None:
+        """When every strength is 0."""
+        return None if self.alpha or any(self.layers.values()) else f"{self.name} has strength 0"
+
+    def _parameters(self, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+        return [(n, p) for n, p in model.named_parameters() if p.requires_grad and (p.dim() > 1 or self.biases)]
+
+    def _strength(self, name: str) -> float:
+        layer = layer_name(name)
+        return next((a for pattern, a in self.layers.items() if fnmatchcase(layer, pattern)), self.alpha)
+
+
+class L2(WeightPenalty):
     """loss + (alpha / 2) sum w^2: ridge, "weight decay" in the loss; the gradient gains alpha w.
 
     Hoerl & Kennard (1970), https://doi.org/10.1080/00401706.1970.10488634; Goodfellow et al. (2016), eq. 7.1-7.3,
-    https://www.deeplearningbook.org/contents/regularization.html. With the *mean* loss, alpha is torch's `weight_decay`;
-    a lecture that writes lambda ||w||^2 has lambda = alpha / 2.
+    https://www.deeplearningbook.org/contents/regularization.html. With the *mean* loss, alpha is torch's `weight_decay`
+    (which decays biases too); a lecture that writes lambda ||w||^2 has lambda = alpha / 2.
     """
-
-    def __init__(self, *, alpha: NonNegative) -> None:
-        self.alpha = alpha
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """(alpha / 2) sum w^2."""
-        if not self.alpha:
-            return 0.0
-        flat = (w.view(-1) for w in weights(model))
-        return self.alpha / 2 * sum(torch.dot(w, w) for w in flat)
+        return half_squares([(a, p) for _, a, p in self.terms(model)])
 
 
-class L1(Regularizer):
-    """loss + alpha sum |w|: lasso, by the subgradient alpha sign(w).
+class L1(WeightPenalty):
+    """loss + alpha sum |w|: the lasso.
 
     Tibshirani (1996), https://doi.org/10.1111/j.2517-6161.1996.tb02080.x; Goodfellow et al. (2016), eq. 7.18-7.20,
-    https://www.deeplearningbook.org/contents/regularization.html. Subgradient steps oscillate about zero and leave weights
-    small, not exactly zero.
+    https://www.deeplearningbook.org/contents/regularization.html. `form=subgradient` adds alpha sign(w) to the gradient:
+    weights oscillate about zero and are never exactly zero. `form=proximal` leaves the loss alone and soft-thresholds
+    after each step, w <- sign(w) max(|w| - lr alpha, 0) (Beck & Teboulle 2009, eq. 1.4 and 2.6,
+    https://doi.org/10.1137/080716542): exact zeros. With SGD that is ISTA; with other optimizers the threshold is still
+    the plain lr's, so their fixed point is not the lasso's.
     """
 
-    def __init__(self, *, alpha: NonNegative) -> None:
-        self.alpha = alpha
+    def __init__(
+        self,
+        *,
+        alpha: NonNegative,
+        layers: Layers,
+        biases: bool,
+        form: Literal["subgradient", "proximal"],
+    ) -> None:
+        super().__init__(alpha=alpha, layers=layers, biases=biases)
+        self.form = form
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
-        """alpha sum |w|."""
-        return self.alpha * sum(w.abs().sum() for w in weights(model)) if self.alpha else 0.0
+        """alpha sum |w|, in the subgradient form."""
+        if self.form == "proximal":
+            return 0.0
+        return sum((a * p.abs().sum() for _, a, p in self.terms(model)), 0.0)
+
+    @torch.no_grad()
+    def project(self, model: nn.Module) -> None:
+        """The soft threshold, in the proximal form."""
+        if self.form == "proximal":
+            for _, a, p in self.terms(model):
+                p.copy_(nn.functional.softshrink(p, a * self.context.lr))
+
+
+class L1Late(L1):
+    """`l1`, but only after the fraction `after` of training: "L1 applied towards the end of training".
+
+    Srivastava et al. (2014), Table 9, https://jmlr.org/papers/v15/srivastava14a.html, where it comes on top of L2:
+    `reg=[l2,l1_late]`. The paper states neither moment nor strength.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: NonNegative,
+        layers: Layers,
+        biases: bool,
+        form: Literal["subgradient", "proximal"],
+        after: Fraction,
+    ) -> None:
+        super().__init__(alpha=alpha, layers=layers, biases=biases, form=form)
+        self.after = after
+
+    def terms(self, model: nn.Module) -> list[tuple[str, float, nn.Parameter]]:
+        """None before its time."""
+        return super().terms(model) if self.context.progress.fraction >= self.after else []
+
+
+class Lq(WeightPenalty):
+    """loss + (alpha / 2) sum |w|^q; q = 2 is ridge, q = 1 the lasso with half its strength.
+
+    Frank & Friedman (1993), https://doi.org/10.1080/00401706.1993.10485033; Bishop (2006), eq. 3.29,
+    https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/. For q < 1 the gradient is
+    infinite at 0, so |w| is held at `eps` from below: smaller weights are not pulled further.
+    """
+
+    def __init__(self, *, alpha: NonNegative, layers: Layers, biases: bool, q: Positive, eps: Positive) -> None:
+        super().__init__(alpha=alpha, layers=layers, biases=biases)
+        self.q, self.eps = q, eps
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
+        """(alpha / 2) sum |w|^q."""
+        sizes = ((a, p.abs() if self.q >= 1 else p.abs().clamp_min(self.eps)) for _, a, p in self.terms(model))
+        return sum((a / 2 * size.pow(self.q).sum() for a, size in sizes), 0.0)
+
+
+class ElasticNet(WeightPenalty):
+    """loss + alpha (r sum |w| + (1 - r) / 2 sum w^2), r = `l1_ratio`: scikit-learn's naming of the two strengths.
+
+    Zou & Hastie (2005), eq. 3, https://doi.org/10.1111/j.1467-9868.2005.00503.x (without their rescaling by 1 + lambda_2).
+    """
+
+    def __init__(self, *, alpha: NonNegative, layers: Layers, biases: bool, l1_ratio: Fraction) -> None:
+        super().__init__(alpha=alpha, layers=layers, biases=biases)
+        self.l1_ratio = l1_ratio
+
+    def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
+        """Both parts."""
+        terms, r = self.terms(model), self.l1_ratio
+        lasso = sum((a * r * p.abs().sum() for _, a, p in terms), 0.0) if r else 0.0
+        return lasso + half_squares([(a * (1 - r), p) for _, a, p in terms])
+
+
+def half_squares(terms: Sequence[tuple[float, Tensor]]) -> Tensor | float:
+    """sum of (alpha / 2) ||w||^2 over the pairs (alpha, w)."""
+    terms = [(a, w) for a, w in terms if a]
+    return _HalfSquares.apply([a for a, _ in terms], *(w for _, w in terms)) if terms else 0.0
+
+
+class _HalfSquares(torch.autograd.Function):
+    """torch differentiates dot(w, w) through both of its arguments; alpha w is half the work, and differentiable again."""
+
+    @staticmethod
+    def forward(ctx: Any, alphas: list[float], *ws: Tensor) -> Tensor:
+        ctx.alphas = alphas
+        ctx.save_for_backward(*ws)
+        squares = torch.stack([w.view(-1).dot(w.view(-1)) for w in ws])
+        return sum(a / 2 * square for a, square in zip(alphas, squares, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *(w * (gradient * a) for a, w in zip(ctx.alphas, ctx.saved_tensors, strict=True))

@@ -20,7 +20,10 @@ def plateau(
     state. A preview has no history: there the val loss never improves.
     """
     if progress.val_losses is None:
-        raise UserError("schedule=plateau watches the validation loss, but data.val_size=0 leaves none")
+        raise UserError(
+            "schedule=plateau watches the validation loss, but this fit has no validation set: data.val_size=0, or what "
+            "trains on all data"
+        )
     return max(final, factor ** _reductions(progress.val_losses, patience, threshold, cooldown))
 
 

@@ -1,0 +1,111 @@
+"""Brightness, contrast, saturation and hue."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dlreg.aug import color
+from dlreg.aug.base import Augmentation, each
+from dlreg.hyper import NonNegative
+
+HalfTurn = Annotated[float, Field(ge=0, le=0.5)]
+
+
+def factor(part: Augmentation, x: Tensor, strength: float) -> Tensor:
+    """One factor per image from U(max(0, 1 - strength), 1 + strength), as torchvision's ColorJitter."""
+    return part.uniform(x, max(0.0, 1 - strength), 1 + strength)
+
+
+class Brightness(Augmentation):
+    """x <- f x with f ~ U(1 - strength, 1 + strength), not below 0, clamped to [0, 1].
+
+    Howard (2013), section 2, https://arxiv.org/abs/1312.5402
+    """
+
+    def __init__(self, *, strength: NonNegative) -> None:
+        self.strength = strength
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Darken or brighten every image."""
+        return color.brightness(x, factor(self, x, self.strength)) if self.strength else x
+
+
+class Contrast(Augmentation):
+    """x <- m + f (x - m), with m the image's mean grey and f ~ U(1 - strength, 1 + strength), not below 0.
+
+    Howard (2013), section 2, https://arxiv.org/abs/1312.5402
+    """
+
+    def __init__(self, *, strength: NonNegative) -> None:
+        self.strength = strength
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Flatten or deepen every image."""
+        return color.contrast(x, factor(self, x, self.strength)) if self.strength else x
+
+
+class Saturation(Augmentation):
+    """x <- g + f (x - g), with g the image in grey and f ~ U(1 - strength, 1 + strength), not below 0.
+
+    Howard (2013), section 2 ("color"), https://arxiv.org/abs/1312.5402. Grey images stay as they are.
+    """
+
+    needs_color = True
+
+    def __init__(self, *, strength: NonNegative) -> None:
+        self.strength = strength
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Fade or intensify every image's colours."""
+        return color.saturation(x, factor(self, x, self.strength)) if self.strength else x
+
+
+class Hue(Augmentation):
+    """The hue of HSV is turned by U(-turn, turn) of the colour circle; 0.5 is half of it, the complementary colours.
+
+    Dosovitskiy, Fischer, Springenberg, Riedmiller, Brox (2014), section 2.1, https://arxiv.org/abs/1406.6909. Grey images stay
+    as they are.
+    """
+
+    needs_color = True
+
+    def __init__(self, *, turn: HalfTurn) -> None:
+        self.turn = turn
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Turn every image's hue."""
+        return color.hue(x, self.uniform(x, -self.turn, self.turn)) if self.turn else x
+
+
+class ColorJitter(Augmentation):
+    """Brightness, contrast, saturation and hue, each by a factor of its own, in a random order: all drawn per image.
+
+    As torchvision's ColorJitter; used so by Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709
+    """
+
+    def __init__(
+        self, *, brightness: NonNegative, contrast: NonNegative, saturation: NonNegative, hue: HalfTurn
+    ) -> None:
+        self.strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Jitter every image in its own order."""
+        operations = [getattr(color, name) for name, strength in self.strengths.items() if strength]
+        if not operations:
+            return x
+        factors = torch.stack(
+            [
+                self.uniform(x, -strength, strength) if name == "hue" else factor(self, x, strength)
+                for name, strength in self.strengths.items()
+                if strength
+            ]
+        )
+        order = torch.rand(len(x), len(operations), generator=self.host_generator).argsort(1)
+        for choice in order.unbind(1):
+            own = factors.gather(0, choice.to(x.device, non_blocking=True).unsqueeze(0)).squeeze(0)
+            x = each(x, choice, operations, own)
+        return x

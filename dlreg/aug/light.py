@@ -1,0 +1,84 @@
+"""Colour casts, lighting, grey."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dlreg.aug import color
+from dlreg.aug.base import Augmentation, select
+from dlreg.hyper import Fraction, NonNegative
+
+
+class ColorShift(Augmentation):
+    """A colour cast: to each channel of each image a number from U(-strength, strength) is added.
+
+    Wu, Yan, Shan, Dang, Sun (2015), "data augmentation", https://arxiv.org/abs/1501.02876. On grey images
+    it is a change of light.
+    """
+
+    def __init__(self, *, strength: Fraction) -> None:
+        self.strength = strength
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Tint every image."""
+        if not self.strength:
+            return x
+        noise = torch.rand(x.shape[:2], device=x.device, dtype=x.dtype, generator=self.generator)
+        return color.shift(x, (2 * noise - 1) * self.strength)
+
+
+class Lighting(Augmentation):
+    """Another exposure: x <- x^g, log g ~ U(-strength, strength). Black and white stay, what lies between moves.
+
+    Isensee et al. (2021), supplement ("gamma"), https://arxiv.org/abs/1904.08128. For a light that adds colour see fancy_pca.
+    """
+
+    def __init__(self, *, strength: NonNegative) -> None:
+        self.strength = strength
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Light every image anew."""
+        return color.gamma(x, self.uniform(x, -self.strength, self.strength).exp()) if self.strength else x
+
+
+class FancyPCA(Augmentation):
+    """x <- x + P (a * lambda): along each principal component of the RGB values, by a_i ~ N(0, sigma^2) times its eigenvalue.
+
+    Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With C = P diag(lambda) P' that sum
+    has the distribution of sigma C z, z ~ N(0, I), so no eigenvectors are computed. C is the covariance of the batch's pixels
+    (values in [0, 1]), where the paper takes it over the training set.
+    """
+
+    def __init__(self, *, sigma: NonNegative) -> None:
+        self.sigma = sigma
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Relight every image."""
+        if not self.sigma:
+            return x
+        z = torch.randn(x.shape[:2], device=x.device, dtype=x.dtype, generator=self.generator)
+        return color.shift(x, self.sigma * z @ covariance(x))
+
+
+def covariance(x: Tensor) -> Tensor:
+    """`(C, C)`: of the channels, over all pixels of all images."""
+    pixels = x.transpose(0, 1).flatten(1)
+    centred = pixels - pixels.mean(1, keepdim=True)
+    return centred @ centred.T / centred.shape[1]
+
+
+class Grayscale(Augmentation):
+    """With probability p an image loses its colours: every channel becomes 0.2989 R + 0.587 G + 0.114 B.
+
+    Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709 (p = 0.2)
+    """
+
+    needs_color = True
+
+    def __init__(self, *, p: Fraction) -> None:
+        self.p = p
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Drop the colours of a part of the batch."""
+        return select(self.choose(x, self.p), color.grey(x), x)

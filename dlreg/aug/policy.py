@@ -1,0 +1,105 @@
+"""AutoAugment and its successors: operations drawn per image from one list, at strengths on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from dlreg.aug import color, filters, geometry
+from dlreg.aug.base import Augmentation, each
+from dlreg.aug.geometry import Interpolation
+from dlreg.hyper import Natural
+
+Operation = Callable[[Tensor, Tensor], Tensor]  # (images, strength per image) -> images
+LEVELS = 10  # M and AutoAugment's table run from 0 to this and below this
+
+
+@dataclass(frozen=True)
+class Space:
+    """What strength 1 stands for."""
+
+    slope: float  # of a sheared axis
+    shift: float  # as a fraction of the side
+    degrees: float
+    enhance: float  # the change of a factor around 1
+    bits: int  # how many of 8 posterizing takes away
+
+
+STANDARD = Space(slope=0.3, shift=150 / 331, degrees=30, enhance=0.9, bits=4)
+WIDE = Space(slope=0.99, shift=1, degrees=135, enhance=0.99, bits=6)
+
+
+def operations(space: Space, interpolation: Interpolation) -> dict[str, Operation]:
+    """The operations of Cubuk et al. (2019), table 6, by name; RandAugment's and TrivialAugment's are all but the last.
+
+    The sign of a strength says which way to move or which side of 1 a factor lies; the others take it as positive. Shearing
+    leaves the top left corner where it is and shifts are by whole pixels, as theirs. Solarizing inverts the 8-bit levels from
+    256 (1 - strength) on.
+    """
+    return {
+        "identity": lambda x, s: x,
+        "shear_x": lambda x, s: geometry.shear_from_corner(x, space.slope * s, 0 * s, interpolation),
+        "shear_y": lambda x, s: geometry.shear_from_corner(x, 0 * s, space.slope * s, interpolation),
+        "translate_x": lambda x, s: geometry.translate(x, (space.shift * x.shape[3] * s).trunc(), 0 * s, interpolation),
+        "translate_y": lambda x, s: geometry.translate(x, 0 * s, (space.shift * x.shape[2] * s).trunc(), interpolation),
+        "rotate": lambda x, s: geometry.rotate(x, space.degrees * s, interpolation),
+        "brightness": lambda x, s: color.brightness(x, 1 + space.enhance * s),
+        "color": lambda x, s: color.saturation(x, 1 + space.enhance * s),
+        "contrast": lambda x, s: color.contrast(x, 1 + space.enhance * s),
+        "sharpness": lambda x, s: filters.sharpness(x, 1 + space.enhance * s),
+        "posterize": lambda x, s: color.posterize(x, 8 - (space.bits * s.abs()).round()),
+        "solarize": lambda x, s: color.solarize(x, (1 - s.abs()) * (256 / 255)),
+        "autocontrast": lambda x, s: color.autocontrast(x),
+        "equalize": lambda x, s: color.equalize(x),
+        "invert": lambda x, s: color.invert(x),
+    }
+
+
+class RandAugment(Augmentation):
+    """n operations after one another, each drawn for each image from the fourteen (identity among them), at strength m / 10.
+
+    Cubuk, Zoph, Shlens, Le (2020), section 3, https://arxiv.org/abs/1909.13719. m is on the paper's scale from 0 to 10;
+    torchvision's magnitude 9 of 30 is m = 3. The two directions of a move, and darker and brighter, are equally likely, as
+    there.
+    Autocontrast and equalize have no strength: n = 0 leaves all as it is, m = 0 does not.
+    """
+
+    def __init__(
+        self, *, n: Natural, m: Annotated[float, Field(ge=0, le=LEVELS)], interpolation: Interpolation
+    ) -> None:
+        self.n, self.strength = n, m / LEVELS
+        self.operations = list(operations(STANDARD, interpolation).values())[:-1]
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Each image through n operations of its own."""
+        for _ in range(self.n):
+            choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
+            x = each(x, choice, self.operations, self.strength * self.signs(x))
+        return x
+
+    def signs(self, x: Tensor) -> Tensor:
+        """+1 or -1 per image."""
+        return (self.uniform(x, -1, 1) >= 0).to(x.dtype).mul_(2).sub_(1)
+
+
+class TrivialAugment(RandAugment):
+    """One operation per image from the fourteen, at a strength drawn from 0, 1/30, ..., 1 of a wide range.
+
+    Mueller & Hutter (2021), section 3 and table 2 ("wide"), https://arxiv.org/abs/2103.10158. There is nothing to tune.
+    """
+
+    turns = True  # by up to 135 degrees
+
+    def __init__(self, *, interpolation: Interpolation) -> None:
+        self.operations = list(operations(WIDE, interpolation).values())[:-1]
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Each image through an operation of its own."""
+        choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
+        strength = torch.randint(31, (len(x),), device=x.device, generator=self.generator).to(x.dtype) / 30
+        return each(x, choice, self.operations, strength * self.signs(x))

@@ -1,0 +1,36 @@
+"""`dlreg plot`: a study or a set of runs as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dlreg import ui
+from dlreg.commands.study import WORDS
+from dlreg.commands.table import add_table_arguments, collect, write
+from dlreg.compose import user_config_dirs
+from dlreg.errors import UserError
+
+
+def run(argv: list[str]) -> int:
+    """Draw it; returns the exit status."""
+    folders, rest = user_config_dirs(argv)
+    parser = argparse.ArgumentParser(
+        "dlreg plot",
+        description="Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
+        f"published values), sweep (a number that varies between rows, on the axis that suits it).\n\n{WORDS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_table_arguments(parser)
+    parser.add_argument("-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png or .svg")
+    parser.add_argument("--kind", choices=("curves", "dots", "sweep"), default="dots")
+    given = parser.parse_intermixed_args(rest)
+    style = given.output.suffix.lower().removeprefix(".")
+    if style not in ("png", "svg"):
+        raise UserError(f"-o {given.output} must end in .png or .svg")
+    table = collect(given, folders)
+    from dlreg.plot import draw  # matplotlib is slow to load
+
+    write(given.output, draw(table, given.kind, style))
+    ui.out.print(str(given.output), markup=False)
+    return 0

@@ -1,0 +1,70 @@
+"""Runs in words: what a config says, what tells rows apart, how labels sort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dlreg.config import GROUPS, walk
+from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA
+
+PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
+
+
+def describe(config: Mapping[str, Any]) -> dict[str, str]:
+    """A run in words: `optimizer -> adam`, `reg -> dropout+maxnorm`, `reg.dropout.p -> 0.3`, `epochs -> 20` ..."""
+    words: dict[str, str] = {}
+    for key, value in config.items():
+        if key in NOT_IDENTITY or key == "seed":
+            continue
+        if key not in GROUPS:
+            words[key] = str(value)
+            continue
+        stack = GROUPS[key].stack
+        words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
+        for leaf, content in walk(value):
+            last = leaf.rsplit(".", 1)[-1]
+            if last in ("_target_", "name") or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
+                continue
+            words[f"{key}.{leaf}"] = "x".join(map(str, content)) if isinstance(content, list) else str(content)
+    return words
+
+
+def varying(described: Sequence[dict[str, str]]) -> list[str]:
+    """The keys that tell rows apart: options that differ, and parameters that differ under the same option."""
+    keys = list(dict.fromkeys(key for words in described for key in words))
+    found = []
+    for key in keys:
+        group = key.split(".")[0]
+        if "." not in key:
+            differs = len({words.get(key) for words in described}) > 1
+        else:
+            # A parameter comes and goes with its option: only a difference within one choice of it says anything.
+            by_choice: dict[str, set[str]] = {}
+            for words in described:
+                if key in words:
+                    choice = "" if GROUPS[group].stack else words[group]
+                    by_choice.setdefault(choice, set()).add(words[key])
+            differs = any(len(values) > 1 for values in by_choice.values())
+        if differs:
+            found.append(key)
+    return sorted(found, key=lambda k: (list(GROUPS).index(k.split(".")[0]) if k.split(".")[0] in GROUPS else 99, k))
+
+
+def plainest(labels: Sequence[tuple[tuple[str, str], ...]], wanted: str | None) -> int | None:
+    """The index of the label with the word `wanted` in it, or else of the one with the fewest techniques."""
+    if wanted is not None:
+        return next((i for i, label in enumerate(labels) if wanted in " ".join(f"{k}={v}" for k, v in label)), None)
+    places = [(sum(v not in PLAIN for _, v in label), place(v for _, v in label)) for label in labels]
+    return places.index(min(places)) if places else None
+
+
+def place(values: Iterable[str]) -> list[tuple[bool, float, str]]:
+    """Where a label sorts: plain options first, numbers by size, words by letters."""
+    found = []
+    for value in values:
+        try:
+            found.append((value not in PLAIN, float(value), value))
+        except ValueError:
+            found.append((value not in PLAIN, float("inf"), value))
+    return found

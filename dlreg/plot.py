@@ -1,0 +1,219 @@
+"""Pictures of a table: learning curves with bands, dots with intervals, parameter sweeps. PNG and SVG, for print."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from dlreg.errors import UserError
+from dlreg.html import COLOURS
+from dlreg.stats import Stat
+from dlreg.table import METRICS, Row, Table, curve
+from dlreg.text import MARK
+
+Kind = Literal["curves", "dots", "sweep"]
+KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
+# With eight colours, then eight more patterns, a line is told from another on grey paper as well.
+PATTERNS = ("-", "--", ":", "-.")
+MARKERS = "os^Dv<>P"
+CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "dlreg",  # the same picture, the same bytes
+}
+
+
+def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
+    """The picture as the content of a file.
+
+    Raises:
+        UserError: the table has nothing to show in this way.
+    """
+    if not any(row.runs for row in table.rows):
+        raise UserError("no run is done yet: there is nothing to draw")
+    with rc_context(STYLE):
+        figure = {"curves": _curves, "dots": _dots, "sweep": _sweep}[kind](table)
+        figure.set_layout_engine("constrained")
+        buffer = io.BytesIO()
+        if style == "png":
+            FigureCanvasAgg(figure).print_png(buffer)
+        else:
+            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _curves(table: Table) -> Figure:
+    """One panel for each quantity of the history; the mean over seeds, and the range of one standard deviation."""
+    rows = [row for row in table.rows if row.runs]
+    panels = [key for key in CURVES if any(curve(row.runs, key) for row in rows)]
+    figure = Figure(figsize=(3.3 * len(panels), 2.9 + 0.16 * len(rows)), dpi=200)
+    for axes, key in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for i, row in enumerate(rows):
+            points = curve(row.runs, key)
+            epochs, means = [e for e, _ in points], [s.mean for _, s in points]
+            spread = [s.sd or 0.0 for _, s in points]
+            colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
+            axes.plot(epochs, means, pattern, color=colour, label=_label(row))
+            low = [max(m - s, 0.0) for m, s in zip(means, spread, strict=True)]
+            high = [m + s for m, s in zip(means, spread, strict=True)]
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.set(xlabel="epoch", ylabel=CURVES[key])
+        _log_if_wide(axes, [s.mean for row in rows for _, s in curve(row.runs, key)])
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(rows)))
+    _title(figure, table, "mean over seeds; band: ± one standard deviation")
+    return figure
+
+
+def _dots(table: Table) -> Figure:
+    """Each row's mean with its 95 % interval, every seed as a small dot, and the published value as a mark."""
+    name = table.metrics[0]
+    rows = [row for row in table.rows if row.metrics[name]]
+    figure = Figure(figsize=(6.2, 1.4 + 0.3 * len(rows)), dpi=200)
+    axes = figure.subplots()
+    unsure = False
+    for i, row in enumerate(rows):
+        stat = row.metrics[name]
+        assert stat
+        values = [v for r in row.runs if (v := METRICS[name].of(r, table.select)) is not None]
+        axes.plot(values, [i] * len(values), "o", color="#999999", markersize=3, zorder=2)
+        if stat.low is not None and stat.high is not None:
+            axes.plot([stat.low, stat.high], [i, i], "-", color=COLOURS[0], linewidth=2, zorder=1)
+        axes.plot([stat.mean], [i], "o", color=COLOURS[0], markersize=7 if row.best else 5.5, zorder=3)
+        if paper := row.published.get(name):
+            unsure |= paper.why_not is not None
+            face = "none" if paper.why_not else COLOURS[1]
+            axes.plot([paper.value], [i], "D", color=COLOURS[1], markerfacecolor=face, markersize=5, zorder=4)
+    axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
+    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+        tick.set_fontweight("bold" if row.best else "normal")
+    axes.set(xlabel=METRICS[name].title, ylim=(len(rows) - 0.5, -0.5))
+    axes.grid(axis="y", visible=False)
+    _zoom(axes, rows, name)
+    axes.plot([], [], "o", color="#999999", markersize=3, label="one seed")
+    axes.plot([], [], "o-", color=COLOURS[0], linewidth=2, label="mean, 95 % interval")
+    if any(name in row.published for row in rows):
+        label = f"published{f' ({MARK} hollow: not comparable)' if unsure else ''}"
+        axes.plot([], [], "D", color=COLOURS[1], markerfacecolor="none" if unsure else COLOURS[1], label=label)
+    figure.legend(loc="outside lower center", ncols=3)
+    _title(figure, table)
+    return figure
+
+
+def _sweep(table: Table) -> Figure:
+    """The first metric, and the training error beside it, against the parameter that varies; one line for each choice."""
+    parameter = _parameter(table)
+    name = table.metrics[0]
+    lines: dict[str, list[tuple[float, Row]]] = {}
+    for row in table.rows:
+        value = row.label.get(parameter, "")
+        if row.runs and _number(value) is not None:
+            rest = ", ".join(v for k, v in row.label.items() if k != parameter and v) or name
+            lines.setdefault(rest, []).append((float(value), row))
+    figure = Figure(figsize=(4.6, 3.2), dpi=200)
+    axes = figure.subplots()
+    for i, (label, points) in enumerate(lines.items()):
+        points.sort(key=lambda point: point[0])
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        prefix = f"{label}: " if len(lines) > 1 else ""
+        stats = [(value, stat) for value, row in points if (stat := row.metrics[name])]
+        ends = [(s.low if s.low is not None else s.mean, s.high if s.high is not None else s.mean) for _, s in stats]
+        axes.errorbar(
+            [v for v, _ in stats], [s.mean for _, s in stats], fmt=f"{marker}-", color=colour, capsize=2.5,
+            yerr=[[s.mean - low for (_, s), (low, _) in zip(stats, ends, strict=True)],
+                  [high - s.mean for (_, s), (_, high) in zip(stats, ends, strict=True)]],
+            label=prefix + METRICS[name].title,
+        )  # fmt: skip
+        if name != "train_error":
+            train = [(v, Stat.of(METRICS["train_error"].of(r, table.select) for r in row.runs)) for v, row in points]
+            known = [(v, s.mean) for v, s in train if s]
+            axes.plot(
+                *zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=f"{prefix}train error %"
+            )
+    for row in table.rows:
+        if (flat := row.metrics[name]) and _number(row.label.get(parameter, "")) is None:
+            axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=_label(row))
+    values = sorted({v for points in lines.values() for v, _ in points})
+    axes.set(xlabel=parameter, ylabel="%" if METRICS[name].title.endswith("%") else METRICS[name].title)
+    if geometric(values):
+        axes.set_xscale("symlog" if values[0] == 0 else "log", **({"linthresh": values[1]} if values[0] == 0 else {}))
+    axes.set_xticks(values, [f"{v:g}" for v in values], rotation=45 if len(values) > 6 else 0)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
+    figure.legend(loc="outside lower center", ncols=2)
+    _title(figure, table, "bars: 95 % interval of the mean")
+    return figure
+
+
+def geometric(values: Sequence[float]) -> bool:
+    """Whether values are better spaced on a logarithmic axis: ratios between neighbours vary less than steps do."""
+    positive = [v for v in values if v > 0]
+    if len(positive) < 3 or min(values) < 0:
+        return False
+    steps = [b - a for a, b in zip(positive, positive[1:], strict=False)]
+    ratios = [math.log(b / a) for a, b in zip(positive, positive[1:], strict=False)]
+    return max(ratios) / min(ratios) < max(steps) / min(steps)
+
+
+def _parameter(table: Table) -> str:
+    numeric = [
+        key for key in table.columns
+        if len({v for row in table.rows if _number(v := row.label.get(key, "")) is not None}) > 1
+    ]  # fmt: skip
+    if not numeric:
+        raise UserError("--kind sweep needs rows that differ in a number, such as reg.dropout.p or data.train_size")
+    return max(numeric, key=lambda key: len({row.label.get(key) for row in table.rows}))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _label(row: Row) -> str:
+    return row.name.replace("$", r"\$")  # not mathematics
+
+
+def _title(figure: Figure, table: Table, note: str = "") -> None:
+    lines = [line for line in (table.title.replace("$", r"\$"), note) if line]
+    if lines:
+        figure.suptitle("\n".join(lines), fontsize=9)
+
+
+def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
+    """Two orders of magnitude and more are read on a logarithmic axis."""
+    positive = [v for v in values if v > 0]
+    if len(positive) == len(values) and positive and max(positive) > 100 * min(positive):
+        axes.set_yscale("log")
+
+
+def _zoom(axes: Axes, rows: Sequence[Row], name: str) -> None:
+    """Wide intervals of few seeds must not push the means together: the axis follows means and published values."""
+    anchors = [s.mean for row in rows if (s := row.metrics[name])]
+    anchors += [p.value for row in rows if (p := row.published.get(name))]
+    margin = max(0.6 * (max(anchors) - min(anchors)), 0.05 * max(anchors), 1e-9)
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(low, min(anchors) - margin, 0.0), min(high, max(anchors) + margin))

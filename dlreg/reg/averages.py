@@ -1,0 +1,123 @@
+"""Averages of the weights along training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dlreg.data.base import Data
+from dlreg.data.normalize import to_unit
+from dlreg.hyper import Decay, Fraction
+from dlreg.reg.base import Fit, Fitted, History, Regularizer
+
+BATCH = 500  # of the pass that gathers batch norm's statistics
+
+
+class EMA(Regularizer):
+    """a_1 = w_1, a_t = decay a_(t-1) + (1 - decay) w_t over the updates t; the final model has the weights a.
+
+    Polyak & Juditsky (1992), https://doi.org/10.1137/0330046 (the plain average); Tarvainen & Valpola (2017), eq. 1,
+    https://arxiv.org/abs/1703.01780. Running statistics of batch norm, averages already, are averaged along with the weights.
+    Validation curves show the raw weights. With `early_stopping`, the option listed last has the last word.
+    """
+
+    def __init__(self, *, decay: Decay) -> None:
+        self.decay = decay
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """No average yet."""
+        self.state["average"] = {}
+        return model
+
+    @torch.no_grad()
+    def project(self, model: nn.Module) -> None:
+        """Take in the updated weights."""
+        now = _floats(model)
+        if average := self.state["average"]:
+            torch._foreach_lerp_(list(average.values()), list(now.values()), 1 - self.decay)
+        else:
+            self.state["average"] = {name: tensor.clone() for name, tensor in now.items()}
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """The average takes the weights' place."""
+        return _loaded(model, self.state["average"])
+
+
+class SWA(Regularizer):
+    """The final model has the mean of the weights at the ends of the epochs after the fraction `start` of training.
+
+    Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), Algorithm 1 with a cycle of one epoch,
+    https://arxiv.org/abs/1803.05407. The learning rate is `schedule`'s business: constant or cyclic in the paper. Batch norm's
+    statistics are gathered anew by a pass over the training set with the averaged weights.
+    """
+
+    def __init__(self, *, start: Fraction) -> None:
+        self.start = start
+
+    def train(self, fit: Fit, data: Data) -> Fitted:
+        """Train, then gather the statistics that belong to the averaged weights."""
+        fitted = fit(data)
+        gather_statistics(fitted.last, data)
+        return fitted
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Nothing averaged yet."""
+        self.state.update(average={}, epochs=0)
+        return model
+
+    def remark(self) -> str | None:
+        """When training ended before its time."""
+        return None if self.state["epochs"] else f"{self.name} averaged nothing: training ended before its start"
+
+    @torch.no_grad()
+    def end_epoch(self, model: nn.Module, history: History) -> bool:
+        """mean <- mean + (w - mean) / n."""
+        progress = self.context.progress
+        if (progress.step + 1) / progress.total_steps > self.start:
+            now = _floats(model)
+            self.state["epochs"] += 1
+            average = self.state["average"] or {name: tensor.clone() for name, tensor in now.items()}
+            torch._foreach_lerp_(list(average.values()), list(now.values()), 1 / self.state["epochs"])
+            self.state["average"] = average
+        return False
+
+    def finish(self, model: nn.Module) -> nn.Module:
+        """The mean takes the weights' place, and batch norm's statistics are cleared."""
+        model = _loaded(model, self.state["average"])
+        for layer in _batch_norms(model) if self.state["epochs"] else []:
+            layer.reset_running_stats()
+        return model
+
+
+@torch.no_grad()
+def gather_statistics(model: nn.Module, data: Data) -> None:
+    """Fill batch norm's running moments, where they were cleared, with their averages over the training set."""
+    layers = [layer for layer in _batch_norms(model) if not layer.num_batches_tracked]
+    if not layers:
+        return
+    model.eval()
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = None  # torch's word for a cumulative average
+        layer.train()
+    for x in data.train.x.split(BATCH):
+        if len(x) > 1:
+            model(to_unit(x))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    model.eval()
+
+
+def _batch_norms(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
+
+
+def _floats(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach() for name, t in model.state_dict().items() if t.is_floating_point()}
+
+
+def _loaded(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    model.load_state_dict({**model.state_dict(), **tensors})
+    return model

@@ -1,0 +1,17 @@
+"""A fitted model's outputs on many samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dlreg.data.normalize import to_unit
+
+BATCH = 2000
+
+
+@torch.no_grad()
+def logits(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's logits in evaluation mode, on samples as the data set holds them."""
+    model.eval()
+    return torch.cat([model(to_unit(part)) for part in x.split(BATCH)]).float()

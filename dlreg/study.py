@@ -1,0 +1,172 @@
+"""A comparison as data: the YAML of a study, checked, and where studies lie. What is run of it: `dlreg.plan`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from yaml import YAMLError
+
+from dlreg.config import conf_dir
+from dlreg.errors import UserError, did_you_mean
+from dlreg.result import read
+from dlreg.table import METRICS, Select, duration
+
+BudgetName = Literal["smoke", "laptop", "paper"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PublishedCell(_Part):
+    """A number that a paper prints, in the unit of its column."""
+
+    value: float
+    sd: float | None = None
+    why_not: str | None = None  # not comparable whatever the budget, because ...
+
+
+class StudyRow(_Part):
+    """One technique: what it changes, and what was published for it."""
+
+    label: Annotated[str, Field(min_length=1)]
+    overrides: list[str] = []
+    published: dict[str, PublishedCell] = {}  # metric -> cell
+    note: str = ""
+    tune: dict[str, list[Any]] = {}  # key -> values: a grid, chosen on validation
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _plain_numbers(cls, given: Any) -> Any:
+        return {k: v if isinstance(v, Mapping) else {"value": v} for k, v in given.items()}
+
+
+class Budget(_Part):
+    """How much of the original recipe is run."""
+
+    text: str  # what was cut, and what can be expected of it
+    overrides: list[str] = []
+    seeds: Annotated[list[int], Field(min_length=1)]
+    run_seconds: Annotated[float, Field(gt=0)]  # of one run, an estimate until runs were measured
+    machine: str = "2 CPU cores"
+    jobs: Annotated[int, Field(ge=1)] = 2  # what the machine runs at a time
+    values: dict[str, Any] = {}  # what $NAME stands for in labels, overrides and notes
+    why_not: str | None = None  # published values are not comparable, because ...
+
+
+class Study(_Part):
+    """One comparison."""
+
+    id: str = ""
+    title: str
+    source: str
+    text: str
+    published: str = ""  # the protocol behind the published column: network, runs, selection
+    columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
+    baseline: str  # label of the row that differences are taken to
+    select: Select = "last"
+    shared: list[str] = []
+    rows: Annotated[list[StudyRow], Field(min_length=1)]
+    tune_seeds: list[int] = [1000]
+    budgets: dict[BudgetName, Budget]
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, given: list[str]) -> list[str]:
+        for name in given:
+            if name not in METRICS:
+                raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+        return given
+
+
+def studies(config_dirs: Sequence[str] = ()) -> dict[str, Path]:
+    """Every study on disk by name; the packaged ones come before a user's of the same name."""
+    found: dict[str, Path] = {}
+    for folder in [conf_dir(), *map(Path, config_dirs)]:
+        for path in sorted((folder / "study").glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find(name: str, config_dirs: Sequence[str] = ()) -> Path:
+    """The file of a study, given by name or as a path to a YAML file.
+
+    Raises:
+        UserError: there is no such study.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"{name}: there is no such file")
+        return Path(name)
+    known = studies(config_dirs)
+    if name not in known:
+        raise UserError(f"{name}: there is no such study.{did_you_mean(name, known)} Allowed: {', '.join(known)}.")
+    return known[name]
+
+
+def load(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        UserError: what is wrong with it, one line each.
+    """
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path} is not a study: a mapping with title, source, rows, budgets")
+    try:
+        study = Study.model_validate(tree)
+    except ValidationError as error:
+        lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise UserError("\n".join(lines)) from None
+    labels = [row.label for row in study.rows]
+    if study.baseline not in labels:
+        raise UserError(f"{path.name}: baseline: no row is called {study.baseline!r}")
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise UserError(f"{path.name}: rows: {twice[0]!r} stands there twice")
+    for row in study.rows:
+        for name in row.published:
+            if name not in study.columns:
+                raise UserError(f"{path.name}: {row.label}: published.{name} is not among the study's columns")
+    return study
+
+
+def grid(tune: Mapping[str, list[Any]]) -> list[tuple[str, ...]]:
+    """Every combination of the values, as overrides; nothing for nothing."""
+    if not tune:
+        return []
+    return [
+        tuple(f"{key}={v}" for key, v in zip(tune, point, strict=True)) for point in itertools.product(*tune.values())
+    ]
+
+
+def cost(study: Study, level: Budget) -> str:
+    """`16 runs, about 25 s on 2 CPU cores (--jobs 2)`, as the study states it."""
+    runs = sum(len(level.seeds) + len(grid(row.tune)) * len(study.tune_seeds) for row in study.rows)
+    side = f" (--jobs {level.jobs})" if level.jobs > 1 else ""
+    return f"{runs} runs, about {duration(runs * level.run_seconds / level.jobs)} on {level.machine}{side}"
+
+
+def state(name: str, budget: str, outputs: Path) -> str:
+    """`12/40 done`, or nothing if the study was never run here."""
+    try:
+        noted = json.loads((outputs / ".studies" / f"{name}-{budget}.json").read_bytes())
+        done = 0
+        for run_id in noted["runs"]:
+            try:
+                result = read(outputs / run_id)
+            except ValueError:
+                continue
+            done += result is not None and result.status == "done"
+        return f"{done}/{len(noted['runs']) + noted['unknown']} done"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -1,0 +1,252 @@
+"""A table as text: for a terminal, Markdown, LaTeX, CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+from dlreg.stats import Stat
+from dlreg.table import METRICS, STATUSES, Published, Row, Table
+
+MARK = "†"  # a published value that our runs may not be held against
+
+
+def cells(table: Table, row: Row) -> dict[str, str]:
+    """One row as the columns a person reads."""
+    first, *others = table.metrics
+    digits = METRICS[first].digits
+    shown = {key: row.label.get(key) or "–" for key in table.columns} or {"run": "all"}
+    shown[METRICS[first].title] = stat(row.metrics[first], digits)
+    if any((s := r.metrics[first]) and s.sd is not None for r in table.rows):
+        shown["95 % interval"] = interval(row.metrics[first], digits)
+    if len(table.rows) > 1 and any(r.baseline for r in table.rows):
+        change = row.difference
+        shown["Δ"] = "baseline" if row.baseline else "—" if change is None else short(change.stat, digits, sign=True)
+        shown["verdict"] = change.verdict if change else "–"
+    for name in others:
+        spread = name not in ("gap", "seconds")
+        value = row.metrics[name]
+        text = stat(value, METRICS[name].digits) if spread else short(value, METRICS[name].digits, spread=False)
+        shown[METRICS[name].title] = text
+    for name in _published(table):
+        title = "published" if name == first else f"published {METRICS[name].title.removeprefix('test ')}"
+        shown[title] = published(row.published.get(name), METRICS[name].digits)
+    if any(set(r.status) - {"done"} for r in table.rows):
+        shown["runs"] = ", ".join(f"{n} {status}" for status, n in row.status.items())
+    return shown
+
+
+def footer(table: Table) -> list[tuple[str, str]]:
+    """The protocol and the notes of the rows, as (name, text)."""
+    lines = list(table.protocol.items())
+    lines += [(row.name, row.note) for row in table.rows if row.note]
+    why: dict[str, list[str]] = {}
+    for row in table.rows:
+        for value in row.published.values():
+            if value.why_not and row.name not in why.setdefault(value.why_not, []):
+                why[value.why_not].append(row.name)
+    marked = sum(map(len, why.values()))
+    for reason, names in why.items():
+        of = "" if len(names) == marked else f" ({', '.join(names)})"
+        lines.append((MARK, f"not comparable{of}: {reason}"))
+    return lines
+
+
+def stat(value: Stat | None, digits: int = 2) -> str:
+    """`3.21 ± 0.10 (3)`; no ± for one value; a dash for none."""
+    return "—" if value is None else f"{short(value, digits)} ({value.n})"
+
+
+def short(value: Stat | None, digits: int = 2, sign: bool = False, spread: bool = True) -> str:
+    """`3.21 ± 0.10`, `+0.30 ± 0.05`, `3.21`."""
+    if value is None:
+        return "—"
+    deviation = f" ± {value.sd:.{digits}f}" if spread and value.sd is not None else ""
+    return f"{value.mean:{'+' if sign else ''}.{digits}f}{deviation}"
+
+
+def interval(value: Stat | None, digits: int = 2) -> str:
+    """`[3.10, 3.32]`, or a dash."""
+    return "—" if value is None or value.low is None else f"[{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def published(value: Published | None, digits: int = 2) -> str:
+    """`1.62`, `4.72 ± 0.21`, with a mark where ours may not be held against it."""
+    if value is None:
+        return "—"
+    deviation = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    return f"{value.value:.{digits}f}{deviation}{MARK if value.why_not else ''}"
+
+
+def rich(table: Table) -> Any:
+    """For a terminal; what a narrow one has no room for is left out, and named."""
+    from rich.console import Group
+    from rich.text import Text
+
+    head = [Text(line) for line in (table.title, table.text) if line]
+    feet = [Text.assemble((f"{name}: ", "bold"), text) for name, text in footer(table)]
+    return Group(*head, _Fitting(table), *feet)
+
+
+class _Fitting:
+    """A rich renderable that knows its width only when it is drawn."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        from rich.text import Text
+
+        rows = [cells(self.table, row) for row in self.table.rows]
+        shown = list(rows[0]) if rows else ["run"]
+        spare = ["seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, "95 % interval"]
+        hidden = []
+        while console.measure(drawn := self._draw(rows, shown), options=options.update(max_width=1000)).minimum > (
+            options.max_width
+        ) and (name := next((n for n in spare if n in shown), None)):
+            shown.remove(name)
+            hidden.append(name)
+        yield drawn
+        if hidden:
+            yield Text(f"no room here for {', '.join(hidden)}: a wider terminal or --format shows them")
+
+    def _draw(self, rows: list[dict[str, str]], shown: list[str]) -> Any:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        drawn = RichTable(box=box.SIMPLE_HEAD)
+        for name in shown:
+            words = name in self.table.columns or name in ("verdict", "runs")
+            texts = [name, *(values[name] for values in rows)]
+            least = max(len(part) for text in texts for part in (text.split() if words else [text]))
+            drawn.add_column(name, justify="left" if words else "right", min_width=least, no_wrap=not words)
+        for row, values in zip(self.table.rows, rows, strict=True):
+            drawn.add_row(*(Text(values[name]) for name in shown), style="bold" if row.best else None)
+        return drawn
+
+
+def markdown(table: Table) -> str:
+    """For a forge: a pipe table, the footer as a list."""
+    rows = [cells(table, row) for row in table.rows]
+    names = list(rows[0]) if rows else ["run"]
+    lines = [f"## {_md(table.title)}\n"] * bool(table.title) + [f"{_md(table.text)}\n"] * bool(table.text)
+    lines.append("| " + " | ".join(map(_md, names)) + " |")
+    lines.append(
+        "|" + "|".join(":--" if n in table.columns or n in ("verdict", "runs") else "--:" for n in names) + "|"
+    )
+    for row, shown in zip(table.rows, rows, strict=True):
+        bold = "**" if row.best else ""
+        lines.append("| " + " | ".join(f"{bold}{_md(cell)}{bold}" for cell in shown.values()) + " |")
+    lines.append("")
+    lines += [f"- {_md(name)}: {_md(text)}" for name, text in footer(table)]
+    return "\n".join(lines)
+
+
+def latex(table: Table) -> str:
+    r"""A float with booktabs rules; the document needs \usepackage{booktabs} and nothing else."""
+    rows = [cells(table, row) for row in table.rows]
+    names = list(rows[0]) if rows else ["run"]
+    align = "".join("l" if n in table.columns or n in ("verdict", "runs") else "r" for n in names)
+    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
+    lines += [rf"\caption{{{_tex(table.title)}}}"] * bool(table.title)
+    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(_tex, names)) + r" \\", r"\midrule"]
+    for row, shown in zip(table.rows, rows, strict=True):
+        strong = (lambda text: rf"\textbf{{{text}}}") if row.best else str
+        lines.append(" & ".join(strong(_tex_cell(cell)) for cell in shown.values()) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip\raggedright {_tex(name)}: {_tex(text)}" for name, text in footer(table)]
+    return "\n".join([*lines, r"\end{table}"])
+
+
+def to_csv(table: Table) -> str:
+    """One column for each number, for a program; text that a spreadsheet would run as a formula is disarmed."""
+    flat = []
+    for row in table.rows:
+        values: dict[str, Any] = {key: _no_formula(row.label.get(key, "")) for key in table.columns}
+        for name in table.metrics:
+            values |= {f"{name}_{part}": getattr(row.metrics[name], part, None) for part in _PARTS}
+        change = row.difference
+        values |= {f"delta_{part}": getattr(change and change.stat, part, None) for part in _PARTS}
+        values |= {name: getattr(change, name, None) for name in ("p", "p_holm", "verdict")}
+        values |= {"baseline": row.baseline, "best": row.best}
+        values |= {status: row.status.get(status, 0) for status in STATUSES}
+        for name in _published(table):
+            of_paper = row.published.get(name)
+            values |= {f"published_{name}": getattr(of_paper, "value", None)}
+            values |= {f"published_{name}_why_not_comparable": _no_formula(getattr(of_paper, "why_not", None) or "")}
+        flat.append(values)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([_no_formula(name) for name in (flat[0] if flat else ["run"])])
+    writer.writerows(values.values() for values in flat)
+    return stream.getvalue().rstrip("\n")
+
+
+def to_json(table: Table) -> str:
+    """Everything, every number with its n."""
+    rows = [
+        {
+            "label": row.label,
+            "seeds": row.seeds,
+            "status": row.status,
+            "metrics": {name: value and asdict(value) for name, value in row.metrics.items()},
+            "difference": row.difference and asdict(row.difference),
+            "baseline": row.baseline,
+            "best": row.best,
+            "published": {name: asdict(value) for name, value in row.published.items()},
+            "note": row.note,
+            "runs": [r.run_id for r in row.runs],
+        }
+        for row in table.rows
+    ]
+    content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
+    return json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
+
+
+RENDERERS = {"rich": rich, "md": markdown, "latex": latex, "csv": to_csv, "json": to_json}
+_PARTS = ("mean", "sd", "n", "low", "high")
+
+
+def _published(table: Table) -> list[str]:
+    return [m for m in table.metrics if any(m in row.published for row in table.rows)]
+
+
+def _no_formula(text: str) -> str:
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _md(text: str) -> str:
+    """Words in a Markdown cell: no cell can end early, no tag, link or emphasis can begin."""
+    text = " ".join(text.split())
+    return "".join("&lt;" if c == "<" else f"\\{c}" if c in "\\|`*_[]" else c for c in text)
+
+
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", "±": r"$\pm$", "Δ": r"$\Delta$", "—": "---",
+    "–": "--", "†": r"$\dagger$", "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "−": "$-$", "→": r"$\to$",
+    "α": r"$\alpha$", "β": r"$\beta$", "λ": r"$\lambda$", "σ": r"$\sigma$", "²": "$^2$", "·": r"$\cdot$",
+    "[": "{[}", "]": "{]}",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+
+
+def _tex_cell(text: str) -> str:
+    """A cell; a signed number gets a real minus sign."""
+    escaped = _tex(text)
+    return f"${escaped[0]}$" + escaped[1:] if text[:1] in "+-" and text[1:2].isdigit() else escaped

@@ -1,0 +1,202 @@
+"""The whole catalogue of reg and aug at once: neutral strengths, streams of one's own, and every option with every other."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from dlreg import experiment
+from dlreg.compose import compose, options
+from dlreg.config import GROUPS
+from dlreg.context import Progress
+from dlreg.data.base import Dataset, Split
+from dlreg.data.normalize import to_unit
+from dlreg.reg.base import Chain, Regularizer
+from dlreg.train import evaluate, train_step
+
+CATALOGUE = [(g, word) for g in GROUPS if GROUPS[g].stack for word in options(g) if word != "none"]
+SMALL = ["model=resnet", "model.depth=8", "model.width=2", "device=cpu", "data.normalize=unit", "optimizer.lr=0.01"]
+
+# The strength at which an option leaves every bit as it was: zero, or a bound that nothing reaches.
+NEUTRAL = {
+    "activation_l1": "alpha=0",
+    "clip_norm": "c=1e9",
+    "clip_value": "c=1e9",
+    "dropout": "p=0 input_p=0 conv_p=0",
+    "early_stopping": "patience=1000 monitor=val_loss",  # compared before `finish`, which brings the best weights back
+    "elastic_net": "alpha=0",
+    "ema": "decay=0",
+    "ensemble": "k=1",
+    "gaussian_dropout": "p=0 input_p=0 conv_p=0",
+    "hidden_noise": "sigma=0",
+    "input_noise": "sigma=0",
+    "kl_sparsity": "alpha=0",
+    "l0": "alpha=0",
+    "l1": "alpha=0",
+    "l1_late": "alpha=0",
+    "l2": "alpha=0",
+    "l2_to": "alpha=0",
+    "label_smoothing": "eps=0",
+    "lagrangian": "c=1e9",
+    "lq": "alpha=0",
+    "maxnorm": "c=1e9",
+    "mc_dropout": "p=0 input_p=0 conv_p=0",
+    "norm_ball": "c=1e9",
+    "stochastic_depth": "survival=1",
+    "swa": "start=1",
+    "tie": "alpha=0",
+    "weight_decay": "alpha=0",
+    "weight_noise": "sigma=0",
+}
+STRONG = {
+    "clip_norm": "c=0.01",
+    "clip_value": "c=0.001",
+    "l0": "start=0.5",
+    "l1_late": "after=0 alpha=0.1",
+    "l2_to": "alpha=1",
+    "lagrangian": "c=0.1 rate=1",
+    "maxnorm": "c=0.1",
+    "norm_ball": "c=0.1",
+}
+WITHOUT = ("bagging",)  # a bootstrap is never the sample itself
+NEUTRAL_HERE = [word for word in NEUTRAL if word in options("reg")]
+
+
+def nodes(group, word, *overrides):
+    """The checked node of one option."""
+    return getattr(compose([f"{group}={word}", *(f"{group}.{word}.{o}" for o in overrides)]), group)
+
+
+@pytest.fixture(scope="module")
+def base():
+    """Settings of a small residual network and a handful of random images with structure enough for every option."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    y = torch.arange(24) % 10
+    settings = compose(["outputs=nowhere", *SMALL])
+    return settings, experiment._data(settings, Dataset(Split(x, y), Split(x, y), 10), 0)
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return {(g, word): nodes(g, word) for g, word in CATALOGUE}
+
+
+def chosen(settings, *picked):
+    """The settings with these options, in this order."""
+    stacks = {"reg": {}, "aug": {}}
+    for group, node in picked:
+        stacks[group] |= node
+    return settings.model_copy(update=stacks)
+
+
+def two_steps(settings, data, probe=None):
+    """Build the parts, take two updates, end the epoch. Returns (model, chain, losses)."""
+    context, model, optimizer, chain = experiment._parts(settings, data, settings.seed)
+    if probe:
+        chain = Chain({**chain.parts, "probe": probe})
+        probe.begin("probe", context)
+    context.begin_epoch(0)
+    model.train()
+    losses = []
+    for step in range(2):
+        context.progress, context.lr = Progress(step, 2, 2), settings.optimizer["lr"]
+        sample = data.train[torch.arange(4) + 4 * step]
+        losses.append(train_step(model, optimizer, chain, to_unit(sample.x), torch.eye(10)[sample.y])[0].item())
+    chain.end_epoch(model, [{"epoch": 1, "val_loss": 1.0, "val_error": 0.5}])
+    return model, chain, losses
+
+
+def tensors(model):
+    return list(model.state_dict().values())
+
+
+def test_every_option_states_its_neutral_strength():
+    assert set(options("reg")) - {"none"} <= {*NEUTRAL, *WITHOUT}
+
+
+@pytest.mark.parametrize("word", NEUTRAL_HERE)
+def test_strength_zero_is_bit_identical_to_leaving_it_out(word, base):
+    settings, data = base
+    plain, _, losses = two_steps(settings, data)
+    node = nodes("reg", word, *NEUTRAL[word].split())
+    model, chain, found = two_steps(chosen(settings, ("reg", node)), data)
+    assert found == losses
+    assert all(torch.equal(a, b) for a, b in zip(tensors(model), tensors(plain), strict=True))
+    if word != "early_stopping":
+        chain.finish(model)
+        assert all(torch.equal(a, b) for a, b in zip(tensors(model), tensors(plain), strict=True))
+    evaluated = [evaluate(m, data.val) for m in (model, plain)]
+    assert evaluated[0] == evaluated[1]
+
+
+@pytest.mark.parametrize("word", sorted(set(NEUTRAL_HERE) - {"early_stopping", "ensemble", "swa"}))
+def test_at_its_own_strength_it_does_something(word, base, run):
+    """The mirror of the test above: what is compared there can differ. bounds are set so that they act."""
+    settings, data = base
+    plain, _, _ = two_steps(settings, data)
+    model, chain, _ = two_steps(chosen(settings, ("reg", nodes("reg", word, *STRONG.get(word, "").split()))), data)
+    chain.finish(model)
+    before = {k.removeprefix("net."): v for k, v in plain.state_dict().items() if v.is_floating_point()}
+    after = {k.replace(".parametrizations.", ".").replace(".original", ""): v for k, v in model.state_dict().items()}
+    assert any(not torch.equal(v, after["net." + k] if "net." + k in after else after[k]) for k, v in before.items())
+
+
+class Probe(Regularizer):
+    """Draws from its own stream at every step, and notes it."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def batch(self, model, x, y):
+        self.drawn.append(torch.rand(3, generator=self.generator))
+        return x, y
+
+
+@pytest.mark.parametrize(("group", "word"), CATALOGUE)
+def test_other_streams_stay_as_they_were(group, word, base, catalogue):
+    """With the option on: the same draws for others, the same initial weights, torch's global generator untouched."""
+    settings, data = base
+    alone, beside = Probe(), Probe()
+    two_steps(settings, data, alone)
+    torch.manual_seed(0)
+    _, start, _, _ = experiment._parts(settings, data, settings.seed)
+    two_steps(chosen(settings, (group, catalogue[group, word])), data, beside)
+    assert all(torch.equal(a, b) for a, b in zip(alone.drawn, beside.drawn, strict=True))
+    context, model, _, _ = experiment._parts(chosen(settings, (group, catalogue[group, word])), data, settings.seed)
+    first = next(p for n, p in model.named_parameters() if n.startswith("net.stem") and p.dim() > 1)
+    assert torch.equal(first, next(p for n, p in start.named_parameters() if n.startswith("net.stem") and p.dim() > 1))
+    context.begin_epoch(0)
+    expected = torch.rand(3)
+    two_steps(chosen(settings, (group, catalogue[group, word])), data)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(("group", "word"), CATALOGUE)
+def test_it_composes_with_every_other(group, word, base, catalogue):
+    """Two updates with each option listed after this one: finite losses, a model that evaluates, remarks that can be made."""
+    settings, data = base
+    for other, node in catalogue.items():
+        if other == (group, word):
+            continue
+        both = chosen(settings, (group, catalogue[group, word]), (other[0], node))
+        model, chain, losses = two_steps(both, data)
+        assert all(map(math.isfinite, losses)), other
+        chain.remarks()
+        model = chain.finish(model)
+        assert math.isfinite(evaluate(model, data.train[torch.arange(4)])["loss"]), other
+
+
+AROUND = [
+    word
+    for g, word in CATALOGUE
+    if g == "reg" and word in ("bagging", "early_stopping", "ensemble", "swa", "mc_dropout")
+]
+
+
+@pytest.mark.parametrize("pair", list(itertools.permutations(AROUND, 2)))
+def test_what_acts_around_the_fit_composes(pair, run):
+    smaller = [f"reg.{word}.k=2" for word in pair if word in ("bagging", "ensemble", "mc_dropout")]
+    result = run(f"reg=[{','.join(pair)}]", *smaller, "epochs=2", "data.train_size=64", "norm=batch")
+    assert result.status == "done", result.message

@@ -1,0 +1,219 @@
+"""From a study's file to its runs to its table: planned, run once, accounted for, tuned on validation."""
+
+import json
+import shutil
+from collections import Counter
+
+import pytest
+from results import result as fake
+
+from dlreg import durable, experiment, plan
+from dlreg.commands import study as command
+from dlreg.errors import UserError
+from dlreg.result import Result, read_all
+from dlreg.study import find, load, state, studies
+
+STUDY = """
+title: two rows
+source: a test
+text: some text.
+published: a net of its own
+baseline: none
+shared: [model=mlp, "model.hidden=[$width]", optimizer.lr=0.1, data.train_size=128, device=cpu]
+rows:
+  - {label: none, overrides: [reg=none], published: {test_error: 3}}
+  - {label: dropout, overrides: [reg=dropout], published: {test_error: {value: 2, why_not: another unit}}, note: a note}
+budgets:
+  smoke: {text: small., overrides: [epochs=1], seeds: [0, 1], run_seconds: 2, values: {width: 8}, why_not: too small}
+  laptop: {text: bigger., overrides: [epochs=2], seeds: [0], run_seconds: 4, values: {width: 16}}
+"""
+TUNED = STUDY.replace("reg=dropout]", "reg=dropout], tune: {optimizer.lr: [0.1, 0.5]}")
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """make(text, ...) -> the plan of a study file with that text, its runs in a fresh folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def planned(text=STUDY, budget="smoke", seeds=None, changes=(), rows=()):
+        (tmp_path / "mine.yaml").write_text(text)
+        return plan.plan(tmp_path / "mine.yaml", budget, seeds, changes, rows)
+
+    return planned
+
+
+def counts(table):
+    total = Counter()
+    for row in table.rows:
+        total.update(row.status)
+    return total
+
+
+def test_cells_are_paired_by_seed_and_have_one_thread(make):
+    planned = make()
+    assert [cell.overrides[-1] for cell in planned.cells] == ["seed=0", "seed=1"] * 2
+    assert {cell.settings.threads for cell in planned.cells} == {1}
+    assert {cell.settings.model["hidden"][0] for cell in planned.cells} == {8}
+    assert {cell.settings.threads for cell in make(changes=["threads=2"]).cells} == {2}
+    assert len({cell.folder for cell in planned.cells}) == 4
+
+
+def test_run_table_and_run_again(make, capfd):
+    planned = plan.run(make(), jobs=1)
+    table = plan.table(planned)
+    assert [row.name for row in table.rows] == ["none", "dropout"] and table.rows[0].baseline
+    assert counts(table) == {"done": 4}
+    assert table.protocol["Runs"] == "4 planned = 4 done"
+    before = {cell.folder: (cell.folder / "result.json").stat().st_mtime_ns for cell in planned.cells}
+    capfd.readouterr()
+    plan.run(make(), jobs=1)
+    assert "4 finished before, 0 to do" in capfd.readouterr().err
+    assert before == {cell.folder: (cell.folder / "result.json").stat().st_mtime_ns for cell in planned.cells}
+    more = make(seeds=[0, 1, 2])
+    assert counts(plan.table(more)) == {"done": 4, "missing": 2}
+    assert plan.estimate(more, [c for c in more.cells if plan.present(c) is None]) < 2  # measured, not as stated
+
+
+def test_jobs_give_the_same_bits(make):
+    serial = plan.run(make(changes=["outputs=serial"]), jobs=1)
+    parallel = plan.run(make(changes=["outputs=parallel"]), jobs=2)
+    for a, b in zip(serial.cells, parallel.cells, strict=True):
+        one, two = experiment.result_of(a.settings), experiment.result_of(b.settings)
+        assert one.test == two.test and one.run_id == two.run_id
+        assert [row["val_loss"] for row in one.history] == [row["val_loss"] for row in two.history]
+    assert "Warning" not in plan.table(parallel).protocol
+
+
+def test_every_planned_run_is_accounted_for(make):
+    """planned = done + diverged + failed + interrupted + missing, whatever lies in the folders."""
+    planned = make(seeds=list(range(6)))
+    kinds = ["done", "diverged", "failed", "interrupted", "killed", "missing"]
+    for cell, kind in zip(planned.cells, kinds * 2, strict=True):
+        folder = cell.folder
+        if kind == "missing":
+            continue
+        folder.mkdir(parents=True)
+        durable.write_json(folder / "config.json", cell.settings.model_dump())
+        if kind != "killed":
+            found = fake(status="done") if kind == "done" else fake(status=kind)
+            Result(**{**found.__dict__, "run_id": folder.name, "config": cell.settings.model_dump()}).write(folder)
+    table = plan.table(planned)
+    assert counts(table) == {"done": 2, "diverged": 2, "failed": 2, "interrupted": 4, "missing": 2}
+    assert table.protocol["Runs"].startswith("12 planned = ")
+    (planned.cells[0].folder / "result.json").write_text("{torn")
+    assert counts(plan.table(planned))["interrupted"] == 5
+
+
+def test_published_values_and_why_they_are_not_comparable(make):
+    rows = plan.table(make()).rows
+    assert rows[0].published["test_error"].why_not == "too small"
+    assert rows[1].published["test_error"].why_not == "another unit; too small"
+    assert plan.table(make(budget="laptop")).rows[0].published["test_error"].why_not is None
+    changed = plan.table(make(budget="laptop", changes=["optimizer=adam", "outputs=there"]))
+    assert changed.rows[0].published["test_error"].why_not == "changed on the command line: optimizer=adam"
+
+
+def test_tuning_is_on_validation_and_on_seeds_that_are_not_reported(make):
+    planned = make(TUNED)
+    assert len(planned.trial_cells) == 2 and not planned.rows[1].cells
+    assert {cell.settings.seed for cell in planned.trial_cells} == {1000}
+    assert counts(plan.table(planned)) == {"missing": 4}
+    done = plan.run(planned, jobs=1)
+    trials = {cells[0].overrides[-2]: experiment.result_of(cells[0].settings) for _, cells in done.rows[1].trials}
+    best = min(trials, key=lambda word: (trials[word].val["last"]["error"], trials[word].val["last"]["loss"]))
+    assert done.rows[1].chosen == (best,)
+    assert all(best in cell.overrides for cell in done.rows[1].cells)
+    tuning = plan.table(done).protocol["Tuning"]
+    assert tuning.startswith("UNEQUAL") and f"2 settings, chosen {best}" in tuning
+    with pytest.raises(UserError, match="tuning seed"):
+        make(TUNED, seeds=[0, 1000])
+
+
+def test_a_diverged_setting_is_never_chosen(make):
+    planned = make(TUNED)
+    for (_, (cell,)), status in zip(planned.rows[1].trials, ("diverged", "done"), strict=True):
+        cell.folder.mkdir(parents=True)
+        found = fake(status=status)
+        Result(**{**found.__dict__, "run_id": cell.folder.name, "config": cell.settings.model_dump()}).write(
+            cell.folder
+        )
+    assert plan.settle(planned).rows[1].chosen == ("optimizer.lr=0.5",)
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "kept"),
+    [
+        ([], [], ["model=mlp", "model.hidden=[8]", "epochs=1"]),
+        ([], ["epochs=3"], ["model=mlp", "model.hidden=[8]", "epochs=3"]),
+        ([], ["model=lenet"], ["epochs=1", "model=lenet"]),  # what was set inside the other model goes with it
+        (["model=resnet", "model.depth=8"], [], ["epochs=1", "model=resnet", "model.depth=8"]),
+        (["model.width=9"], ["model=resnet"], ["epochs=1", "model.width=9", "model=resnet"]),
+        (["model.depth=8"], ["model.depth=20"], ["model=mlp", "model.hidden=[8]", "epochs=1", "model.depth=20"]),
+    ],
+)  # fmt: skip
+def test_layers_of_overrides(row, changes, kept):
+    assert sorted(plan.layered(["model=mlp", "model.hidden=[8]", "epochs=1"], row, changes)) == sorted(kept)
+
+
+def test_twins_are_refused(make):
+    with pytest.raises(UserError, match="'none' and 'dropout' are the same experiment"):
+        make(changes=["reg=l2"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("baseline: none", "baseline: nun", "no row is called 'nun'"),
+        ("title: two rows", "titel: two rows", "titel"),
+        ("label: dropout", "label: none", "stands there twice"),
+        ("test_error: 3", "accuracy: 97", "accuracy is not among the study's columns"),
+        ("baseline: none", "baseline: none\ncolumns: [acc]", "acc is not a column"),
+        ("$width", "$wide", "values"),
+        ("reg=dropout", "reg=dropuot", "Did you mean dropout"),
+        ("seeds: [0, 1]", "seeds: []", "seeds"),
+        ("title: two rows", "title: [", "cannot be read"),
+    ],
+)
+def test_mistakes_in_a_study_file_are_named(make, old, new, says):
+    with pytest.raises(UserError, match=says.replace("(", r"\(")):
+        make(STUDY.replace(old, new))
+
+
+def test_find():
+    assert find("mnist_regularizers") == studies()["mnist_regularizers"]
+    with pytest.raises(UserError, match="Did you mean mnist_regularizers"):
+        find("mnist_regularisers")
+    with pytest.raises(UserError, match="no such file"):
+        find("nowhere.yaml")
+
+
+def test_state_counts_what_is_done(make, tmp_path):
+    planned = make()
+    assert state("mine", "smoke", tmp_path / "outputs") == ""
+    plan.record(planned)
+    assert state("mine", "smoke", tmp_path / "outputs") == "0/4 done"
+    plan.run(planned, jobs=1)
+    assert state("mine", "smoke", tmp_path / "outputs") == "4/4 done"
+    shutil.rmtree(planned.cells[0].folder)
+    assert state("mine", "smoke", tmp_path / "outputs") == "3/4 done"
+    assert len(read_all([tmp_path / "outputs"])[0]) == 3  # the note is not mistaken for a run
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", [0, 1, 2]), ("0,1", [0, 1]), ("[7]", [7]), ("3,", None), ("0", None), ("1,1", None)]
+)  # fmt: skip
+def test_seeds(text, seeds):
+    if seeds is None:
+        with pytest.raises(UserError, match="how many"):
+            command._seeds(text)
+    else:
+        assert command._seeds(text) == seeds
+
+
+def test_json_of_a_study_names_its_rows(make):
+    from dlreg.table import render
+
+    content = json.loads(render(plan.table(make()), "json"))
+    assert [row["label"] for row in content["rows"]] == [{"method": "none"}, {"method": "dropout"}]
+    assert content["rows"][1]["note"] == "a note"
+    assert load(studies()["mnist_regularizers"]).id == "T1"

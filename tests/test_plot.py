@@ -1,0 +1,72 @@
+"""Pictures: valid files, the same bytes twice, every row in them, the right axis."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from results import fixed, result
+
+from dlreg.errors import UserError
+from dlreg.plot import KINDS, draw, geometric
+from dlreg.table import Group, Published, arranged, compare, judge
+
+
+def swept():
+    """Two optimizers' rates, geometric, and the numbers of a U-curve."""
+    runs = []
+    for name in ("sgd", "momentum"):
+        for i, lr in enumerate((0.001, 0.01, 0.1, 1.0)):
+            for seed in range(2):
+                run = result(seed=seed, error=2 + (i - 2) ** 2 + seed / 10)
+                run.config["optimizer"] = {"name": name, "lr": lr}
+                runs.append(run)
+    return arranged(compare(runs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_png_and_svg(kind):
+    table = swept()
+    image = np.asarray(Image.open(io.BytesIO(draw(table, kind, "png"))).convert("L"))
+    assert image.shape[0] > 300 and image.shape[1] > 600
+    assert image.max() == 255 and (image < 128).mean() > 0.005  # ink on white
+    text = draw(table, kind, "svg").decode()
+    assert text.startswith("<?xml") and "momentum" in text
+    assert text.encode() == draw(table, kind, "svg")  # the same bytes again
+
+
+def test_dots_show_published_values_and_marks():
+    groups = [Group({"m": "a $x_1$ <b>"}, [result()], published={"test_error": Published(1.6, None, "why")})]
+    groups += [Group({"m": "c"}, [result("l2")])]
+    text = draw(judge(groups, 0), "dots", "svg").decode()
+    assert "published († hollow: not comparable)" in text
+    assert "a $x_1$ &lt;b&gt;" in text  # neither mathematics nor markup
+    assert "published" not in draw(arranged(compare(fixed())), "dots", "svg").decode()
+
+
+def test_sweep_has_the_baseline_as_a_line():
+    runs = [result("none", s) for s in (0, 1)] + [result("dropout", s, 1.5) for s in (0, 1)]
+    for i, p in enumerate((0.1, 0.2, 0.4)):
+        for seed in (0, 1):
+            run = result("dropout", seed, 2 - i / 10)
+            run.config["reg"]["dropout"]["p"] = p
+            runs.append(run)
+    text = draw(arranged(compare(runs)), "sweep", "svg").decode()
+    assert "reg.dropout.p" in text and re.search(r">none<", text)
+
+
+@pytest.mark.parametrize(
+    ("values", "log"),
+    [([0.001, 0.01, 0.1], True), ([1, 2, 4, 8], True), ([0, 1e-4, 1e-3, 1e-2], True), ([0.1, 0.2, 0.3, 0.4], False),
+     ([1, 2], False), ([-1, 1, 10], False), ([0.001, 0.003, 0.01, 0.03], True)],
+)  # fmt: skip
+def test_axis_follows_the_values(values, log):
+    assert geometric(values) is log
+
+
+def test_nothing_to_draw():
+    with pytest.raises(UserError, match="nothing to draw"):
+        draw(compare([result(status="diverged")]), "dots", "png")
+    with pytest.raises(UserError, match="differ in a number"):
+        draw(compare(fixed()), "sweep", "png")

@@ -1,0 +1,258 @@
+"""Tables from a fixed set of results: numbers against hand arithmetic, every format pinned or parsed back."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from results import TEST, fixed, result
+from rich.console import Console
+
+from dlreg.label import describe
+from dlreg.table import METRICS, Group, Published, arranged, compare, curve, judge, render
+
+PINNED = Path(__file__).parent / "pinned"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    '=HYPERLINK("http://x")',
+    "@SUM(1)",
+    "-1+2",
+    "+1",
+    "\t=1",
+    "a|b",
+    "`x` *y* [z](http://q)",
+    "\\input{/etc/passwd} & % $ # _ { } ~ ^",
+    "line\nbreak",
+    "'; DROP",
+    "</td></style>",
+]
+
+
+@pytest.fixture
+def table():
+    return arranged(compare(fixed()))
+
+
+def hostile_table():
+    groups = [
+        Group({"method": name}, [result("none", seed, 2.0 + i / 10 + seed / 100) for seed in range(2)],
+              note=name, published={"test_error": Published(1.0, None, name)})
+        for i, name in enumerate(HOSTILE)
+    ]  # fmt: skip
+    return judge(groups, 0, **{"Source": HOSTILE[0]})
+
+
+def test_rows_and_numbers(table):
+    assert table.columns == ["reg"]
+    assert [row.name for row in table.rows] == ["none", "dropout", "l2"]
+    none, dropout, l2 = table.rows
+    assert none.baseline and none.difference is None
+    error = dropout.metrics["test_error"]
+    assert (error.n, error.mean) == (3, pytest.approx(sum(TEST["dropout"]) / 3))
+    assert error.sd == pytest.approx(0.1006645, abs=1e-6)
+    assert dropout.difference.stat.mean == pytest.approx(-0.49333, abs=1e-4)  # over the seeds both have
+    assert dropout.difference.verdict == "better"
+    assert l2.difference.stat.n == 2 and l2.difference.verdict == "not distinguishable"
+    assert dropout.metrics["gap"].mean == pytest.approx(error.mean - 0.5)
+    assert not any(row.best for row in table.rows)  # two seeds of l2 cannot be told from dropout after correction
+
+
+def test_best_is_bold_when_it_stands_out():
+    runs = [r for r in fixed() if "l2" not in r.config["reg"]]
+    text = render(arranged(compare(runs)), "md")
+    assert "| **dropout** | **1.61 ± 0.10 (3)** |" in text
+    assert r"\textbf{dropout}" in render(arranged(compare(runs)), "latex")
+
+
+def test_conservation_and_status(table):
+    assert [row.status for row in table.rows] == [{"done": 3}, {"done": 3}, {"done": 2, "diverged": 1}]
+    assert table.protocol["Runs"] == "9 planned = 8 done + 1 diverged"
+    one_missing = judge([Group({"m": "a"}, [result()], missing=2)], 0)
+    assert one_missing.protocol["Runs"] == "3 planned = 1 done + 2 missing"
+    assert "1 done, 2 missing" in render(one_missing, "md")
+
+
+def test_diverged_and_failed_runs_have_no_numbers():
+    table = compare([result("none", 0), result("dropout", 0, status="diverged"), result("dropout", 1, status="failed")])
+    dropout = next(row for row in table.rows if row.name == "dropout")
+    assert dropout.metrics["test_error"] is None and dropout.difference is None
+    assert dropout.status == {"diverged": 1, "failed": 1}
+
+
+def test_one_seed_needs_seeds():
+    table = arranged(compare([result("none", 0, 2.0), result("dropout", 0, 1.0)]))
+    assert table.rows[1].difference.verdict == "needs seeds"
+    text = render(table, "md")
+    assert "| dropout | 1.00 (1) | -1.00 | needs seeds |" in text
+
+
+@pytest.mark.parametrize("style", ["md", "latex", "html"])
+def test_pinned(style, table):
+    """A change of these files is a change that users see: regenerate them by DLREG_PIN=1 and look at the difference."""
+    path = PINNED / f"table.{style}"
+    text = render(table, style)
+    if os.environ.get("DLREG_PIN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_latex_is_balanced(table):
+    for text in (render(table, "latex"), render(hostile_table(), "latex")):
+        body = re.sub(r"\\[\\{}&%$#_]", "", text.removeprefix("% \\usepackage{booktabs}"))
+        assert body.count("{") == body.count("}")
+        assert body.count("$") % 2 == 0
+        assert not re.search(r"[%#_~^]", body.replace(r"\textasciitilde", "").replace(r"\textasciicircum", ""))
+        for name in ("table", "tabular"):
+            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
+        rows = text[text.index(r"\toprule") : text.index(r"\bottomrule")].splitlines()
+        columns = len(re.search(r"begin{tabular}{(\w+)}", text)[1])
+        cells = [len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows if row.endswith(r"\\")]
+        assert set(cells) == {columns}
+    assert r"\input" not in text and r"\textbackslash{}input" in text
+
+
+def test_terminal(table):
+    def drawn(width):
+        console = Console(width=width, file=io.StringIO())
+        console.print(render(table, "rich"))
+        return console.file.getvalue()
+
+    assert all(
+        part in drawn(160) for part in ("1.61 ± 0.10 (3)", "[1.36, 1.86]", "not distinguishable", "1 diverged", "61.0")
+    )
+    narrow = drawn(80)
+    assert "1.61 ± 0.10 (3)" in narrow and "no room here for" in narrow and "1.71 ± 0.10" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+
+
+def test_json_carries_every_number_with_its_n(table):
+    content = json.loads(render(table, "json"))
+    row = content["rows"][1]
+    assert row["label"] == {"reg": "dropout"} and row["seeds"] == [0, 1, 2]
+    for name in table.metrics:
+        assert row["metrics"][name]["n"] == 3
+    assert row["difference"]["stat"]["n"] == 3 and row["difference"]["p_holm"] < 0.05
+    assert (
+        content["protocol"]["Data"]
+        == "54,000 training, 6,000 validation (held out of the training split), 10,000 test samples"
+    )
+
+
+def test_csv_is_read_back(table):
+    rows = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert [row["reg"] for row in rows] == ["none", "dropout", "l2"]
+    assert float(rows[1]["test_error_mean"]) == pytest.approx(sum(TEST["dropout"]) / 3)
+    assert rows[2]["diverged"] == "1" and rows[2]["test_error_n"] == "2"
+
+
+def test_csv_is_safe_against_formulas():
+    rows = list(csv.reader(io.StringIO(render(hostile_table(), "csv"))))
+    for row in rows:
+        for cell in row:
+            if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n"):
+                float(cell)  # only numbers may begin so
+    assert all(row[0] in (name, f"'{name}") for row, name in zip(rows[1:], HOSTILE, strict=True))
+
+
+class Skeleton(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.attributes = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parsed(page):
+    skeleton = Skeleton()
+    skeleton.feed(page)
+    return skeleton
+
+
+def test_html_stands_alone(table):
+    page = render(table, "html")
+    skeleton = parsed(page)
+    assert skeleton.tags.count("tr") == 4 and skeleton.tags.count("svg") == 3 + 3  # three curves, three legend entries
+    assert skeleton.tags.count("polyline") == 9
+    assert not [a for a in skeleton.attributes if a[0] in ("src", "href")]  # it loads nothing
+    assert any(v.startswith("default-src 'none'") for k, v in skeleton.attributes if k == "content")
+    assert "MIXED" not in page and "1 diverged" in page
+
+
+def test_html_escapes_everything():
+    table = hostile_table()
+    hostile = parsed(render(table, "html"))
+    groups = [Group({"method": f"m{i}"}, row.runs, note="n", published={"test_error": Published(1.0, None, f"w{i}")})
+              for i, row in enumerate(table.rows)]  # fmt: skip
+    tame = parsed(render(judge(groups, 0, **{"Source": "s"}), "html"))
+    assert hostile.tags == tame.tags  # a name adds no tag
+    assert {k for k, _ in hostile.attributes} == {k for k, _ in tame.attributes}
+    for name in HOSTILE:
+        assert name.strip() in "".join(hostile.text)
+
+
+def test_policy_covers_style_and_script():
+    page = render(compare(fixed()), "html")
+    for tag in ("style", "script"):
+        for content in re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.S):
+            digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+            assert f"sha256-{digest}" in page.replace("&#39;", "'").replace("&#43;", "+")
+    assert "script-src" in page and "<style>" in page
+
+
+def test_mixed_fingerprints_and_unequal_seeds_are_flagged():
+    runs = [result("none", 0), result("none", 1), result("dropout", 0)]
+    runs[0].fingerprint = {**runs[0].fingerprint, "threads": 1}
+    runs[1].git = {"commit": "fedcba9876543210", "changed": True}
+    protocol = compare(runs).protocol
+    assert "threads 1 and 2" in protocol["Warning"] and "2 commits" in protocol["Warning"]
+    assert protocol["Seeds"].startswith("UNEQUAL")
+    runs[2].test_reads = 2
+    assert "1 runs did not read the test set exactly once" in compare(runs).protocol["Warning"]
+    assert "UNEQUAL epochs: 2, 5" in compare([result(), result(epochs=5)]).protocol["Budget"]
+
+
+def test_published_values_carry_their_mark():
+    groups = [
+        Group({"m": "a"}, [result()], published={"test_error": Published(1.62)}),
+        Group({"m": "b"}, [result("l2")], published={"test_error": Published(1.5, 0.2, "another net")}),
+    ]
+    text = render(judge(groups, 0), "md")
+    assert "| 1.62 |" in text and "| 1.50 ± 0.20† |" in text
+    assert "- †: not comparable: another net" in text
+
+
+def test_select_best_val():
+    last, best_val = (compare(fixed(), select=s).rows[0].metrics["test_error"].mean for s in ("last", "best_val"))
+    assert last - best_val == pytest.approx(0.05)
+
+
+def test_curve_is_mean_over_the_runs_that_go_on():
+    runs = [result(seed=0), result(seed=1)]
+    runs[1].history = runs[1].history[:1]
+    assert [(epoch, stat.n) for epoch, stat in curve(runs, "train_error")] == [(1, 2), (2, 1)]
+    assert curve(runs, "train_error")[0][1].mean == pytest.approx(5.0)
+
+
+def test_numbers_sort_as_numbers_and_the_baseline_does_not_depend_on_order():
+    runs = [result(epochs=e) for e in (10, 9, 100)]
+    for order in (runs, runs[::-1]):
+        table = arranged(compare(order))
+        assert [row.name for row in table.rows] == ["9", "10", "100"]
+
+
+def test_every_metric_has_a_value():
+    for name, metric in METRICS.items():
+        assert metric.of(result(), "last") is not None, name
+    assert describe(result("dropout").config)["reg"] == "dropout"
