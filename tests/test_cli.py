@@ -161,6 +161,7 @@ def test_joblib_launcher(dlreg):
     status, out, err = dlreg("train", "-m", "seed=0,1", "reg=none,l2", *SMALL, *words)
     assert status == 0, err
     assert "[4/4]" in err
+    assert "epoch" not in err
     assert "(2)" in out
 
 

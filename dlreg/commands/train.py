@@ -74,6 +74,7 @@ def _cell(cfg: DictConfig, job: Any) -> Any:
 
     settings = checked(cfg, job.runtime.choices)
     live = ui.live or ui.Live(bars=False)
+    live.in_sweep = True  # in a worker process too: the lines of several runs at once would be a muddle
     with live.run(live.label(job.overrides.task), settings.epochs) as report:
         return experiment.run(settings, report)
 
