@@ -2,68 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import inspect
 import io
 import math
 import os
-import platform
 import shutil
-import subprocess
 import time
 import traceback
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import filelock
-import hydra
-import numpy
 import torch
-from torch import nn
 
-from dlreg import __version__, durable
-from dlreg.config import Settings, build
-from dlreg.context import Context, Progress, derive_seed
-from dlreg.data.base import Data, Dataset, prepare
+from dlreg import durable
+from dlreg.config import Settings
+from dlreg.context import Context, Progress
+from dlreg.data.base import Data, Dataset
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
-from dlreg.model.blocks import NORM_LAYERS, weight_layers
-from dlreg.optimizer.kernels import spare_the_compiler
-from dlreg.reg.base import Chain, Fitted
+from dlreg.evaluate import evaluate
+from dlreg.model.blocks import NORM_LAYERS
+from dlreg.parts import autocast, load, make_chain, make_data, make_parts, make_schedule, resolve
+from dlreg.provenance import fingerprint, git_state, versions
+from dlreg.reg.base import Fitted
 from dlreg.result import FINAL, Result, read, run_id
-from dlreg.schedule.base import multiplier
-from dlreg.train import Loop, Report, evaluate, fit, train_step
-
-COMMON_DATA = [p.name for p in inspect.signature(prepare).parameters.values() if p.kind is p.KEYWORD_ONLY]
+from dlreg.train import Loop, Report, fit, train_step
 
 
 class Busy(Exception):
     """Another process has this run in hand."""
-
-
-def resolve(settings: Settings) -> Settings:
-    """Replace what `auto` stands for on this machine, so that the config of a run says what was done.
-
-    Raises:
-        UserError: the device asked for is not there.
-    """
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = device.split(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    index = int(device.split(":")[1]) if ":" in device else 0
-    if not there[kind] or (kind == "cuda" and index >= torch.cuda.device_count()):
-        here = ", ".join(name for name, is_there in there.items() if is_there)
-        raise UserError(f"device={settings.device} is not available; this machine has {here}")
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return settings.model_copy(update={"device": device, "precision": precision})
 
 
 def run(settings: Settings, report: Report) -> Result:
@@ -121,19 +90,6 @@ def finished_result(folder: Path) -> Result | None:
     return result if result and result.status in FINAL else None
 
 
-def load(node: Mapping[str, Any]) -> Dataset:
-    """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
-    key = repr(sorted((k, v) for k, v in node.items() if k == "root" or k not in COMMON_DATA))
-    if key not in _loaded:
-        dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
-        _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
-        _loaded[key] = dataset.checked(f"data={node['name']}")
-    return _loaded[key]
-
-
-_loaded: dict[str, Dataset] = {}
-
-
 def rehearse(settings: Settings, dataset: Dataset) -> None:
     """Build everything and make one update on two samples, then throw it away: what cannot work is found here.
 
@@ -141,15 +97,15 @@ def rehearse(settings: Settings, dataset: Dataset) -> None:
         UserError: naming what does not fit together.
     """
     few = torch.arange(min(2, len(dataset.train)))
-    data = _data(settings, dataset, settings.seed)
+    data = make_data(settings, dataset, settings.seed)
     try:
-        context, model, optimizer, reg = _parts(settings, data, settings.seed)
+        context, model, optimizer, reg = make_parts(settings, data, settings.seed)
         if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in model.modules()):
             raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
         blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
-        _schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
+        make_schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         if getattr(optimizer, "full_batch", False):
             _needs_full_batch(settings, len(data.train))
         context.begin_epoch(0)
@@ -191,26 +147,6 @@ def claim(folder: Path) -> AbstractContextManager[Any]:
         raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
 
 
-def autocast(settings: Settings) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic where torch holds it safe, or nothing."""
-    if settings.precision == "bf16":
-        return torch.autocast(settings.device.split(":")[0], torch.bfloat16)
-    return nullcontext()
-
-
-def make_model(settings: Settings, data: Data, seed: int) -> nn.Module:
-    """Input normalization and the network, initialized on the CPU so that every device starts from the same weights."""
-    init_seed = derive_seed(seed, "init")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(init_seed)
-        net = build("model", settings.model)(data.shape, data.classes, build("norm", settings.norm))
-    fill = build("init", settings.init)
-    generator = torch.Generator().manual_seed(init_seed)
-    for layer in weight_layers(net):
-        fill(layer, generator)
-    return nn.Sequential(OrderedDict(input=copy.deepcopy(data.normalization), net=net))
-
-
 class Fitter:
     """`fit(data)`: train one model from scratch. Calls are numbered, and each resumes from its own checkpoint."""
 
@@ -232,7 +168,7 @@ class Fitter:
     ) -> Fitted:
         """A model trained on `data`. The keyword arguments are those of `dlreg.reg.base.Fit`."""
         settings = self.settings
-        context, model, optimizer, reg = _parts(settings, data, settings.seed if seed is None else seed)
+        context, model, optimizer, reg = make_parts(settings, data, settings.seed if seed is None else seed)
         context.note = note or {}
         if start is not None:
             model.load_state_dict(start)
@@ -240,7 +176,7 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in model.parameters())
         size = len(data.train) if settings.batch_size == "full" else min(settings.batch_size, len(data.train))
-        loop = Loop(settings.epochs, size, settings.sampler, _schedule(settings), autocast(settings), steps=steps)
+        loop = Loop(settings.epochs, size, settings.sampler, make_schedule(settings), autocast(settings), steps=steps)
         saved = self._restore(checkpoint, context)
         save = functools.partial(self._save, checkpoint)
         fitted = fit(model, optimizer, reg, data, context, loop, self.report, saved, save)
@@ -263,24 +199,14 @@ class Fitter:
         return saved["fit"]
 
 
-def fingerprint(settings: Settings) -> dict[str, Any]:
-    """What besides the config decides the bits of a result."""
-    cuda = settings.device.startswith("cuda")
-    return {
-        "torch": str(torch.__version__),  # a subclass of str, which a weights-only load refuses
-        "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name(settings.device) if cuda else settings.device,
-    }
-
-
 def _run(settings: Settings, config: dict[str, Any], folder: Path, dataset: Dataset, report: Report) -> Result:
     fitter = Fitter(settings, folder, report)
-    result = Result(run_id(config), "done", config, versions=_versions(), fingerprint=fingerprint(settings), git=_git())
+    result = Result(
+        run_id(config), "done", config, versions=versions(), fingerprint=fingerprint(settings), git=git_state()
+    )
     try:
-        data = _data(settings, dataset, settings.seed)
-        chain = _chain(settings)
+        data = make_data(settings, dataset, settings.seed)
+        chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))  # `train` may draw random numbers
         fitted = chain.train(fitter, data)
         fitter.parameters = sum(p.numel() for p in fitted.last.parameters())
@@ -319,29 +245,6 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
         raise Diverged(len(fitted.history))
 
 
-def _data(settings: Settings, dataset: Dataset, seed: int) -> Data:
-    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in COMMON_DATA})
-
-
-def _chain(settings: Settings) -> Chain:
-    options = [(g, word, node) for g in ("aug", "reg") for word, node in getattr(settings, g).items()]
-    return Chain({word: build(group, node) for group, word, node in options})
-
-
-def _schedule(settings: Settings) -> Callable[[Progress], float]:
-    return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
-
-
-def _parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
-    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
-    model = make_model(settings, data, seed).to(context.device)
-    reg = _chain(settings)
-    reg.begin("chain", context)
-    model = reg.setup(model)
-    optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
-    return context, model, spare_the_compiler(optimizer), reg
-
-
 def _keep_weights(settings: Settings, folder: Path, fitted: Fitted) -> None:
     """Swap the checkpoints, which carry the optimizer's state, for the weights alone."""
     if settings.save_weights:
@@ -362,24 +265,3 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.name != ".lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _versions() -> dict[str, str]:
-    parts = {"torch": torch, "numpy": numpy, "hydra": hydra}
-    found = {name: str(module.__version__) for name, module in parts.items()}
-    return {"dlreg": __version__, "python": platform.python_version(), **found}
-
-
-@functools.cache
-def _git() -> dict[str, Any] | None:
-    """The commit of the dlreg checkout that ran, and whether it had changes; None outside a checkout."""
-    top = Path(__file__).resolve().parent.parent
-    if not (top / ".git").exists():
-        return None
-    command = ["git", "-C", str(top), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return None
-    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid")), None)
-    return {"commit": commit, "changed": any(not line.startswith("#") for line in lines)}

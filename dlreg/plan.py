@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlreg import durable, experiment, ui, workers
+from dlreg import durable, experiment, parts, ui, workers
 from dlreg.compose import compose
 from dlreg.config import GROUPS
 from dlreg.errors import UserError
@@ -214,7 +214,7 @@ def _job(cell: Cell) -> Result | str:
 
 
 def _cells(words: Sequence[str], seeds: Sequence[int], config_dirs: Sequence[str]) -> tuple[Cell, ...]:
-    settings = experiment.resolve(compose(words, config_dirs))
+    settings = parts.resolve(compose(words, config_dirs))
     return tuple(Cell((*words, f"seed={seed}"), settings.model_copy(update={"seed": seed})) for seed in seeds)
 
 

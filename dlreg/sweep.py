@@ -16,7 +16,7 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from dlreg import experiment, ui
+from dlreg import experiment, parts, ui
 from dlreg.commands import train
 from dlreg.compose import checked, explain
 from dlreg.config import GROUPS, Settings, walk
@@ -88,7 +88,7 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
         unused -= {o.key_or_group for o in there}
         for point in itertools.product(*map(_texts, there)):
             changed = _with(cfg, [parser.parse_override(text) for text in point])
-            settings = experiment.resolve(checked(changed, cfg.hydra.runtime.choices))
+            settings = parts.resolve(checked(changed, cfg.hydra.runtime.choices))
             cell = Cell((*choice, *point), settings)
             cells.setdefault(str(cell.folder), cell)
     for key in sorted(unused):
@@ -151,7 +151,7 @@ def _rehearse(cells: Sequence[Cell]) -> None:
         if key not in seen:
             seen.add(key)
             try:
-                experiment.rehearse(settings, experiment.load(settings.data))
+                experiment.rehearse(settings, parts.load(settings.data))
             except UserError as error:
                 raise UserError(f"{error}  [in {' '.join(cell.overrides)}]") from None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from dlreg import experiment, ui
+from dlreg import experiment, parts, ui
 from dlreg.compose import compose
 from dlreg.config import Settings
 from dlreg.data.base import Dataset, Split
@@ -26,8 +26,8 @@ def loop(images: int, epochs: int, rounds: int) -> None:
     """Adam, batch 128, MNIST-shaped images, validation every epoch; dlreg also shows progress and saves checkpoints."""
     dataset = fake_mnist(images)
     for name, words in LOOPS.items():
-        settings = experiment.resolve(compose(["optimizer=adam", f"epochs={epochs}", "device=cpu", *words]))
-        data = experiment._data(settings, dataset, 0)
+        settings = parts.resolve(compose(["optimizer=adam", f"epochs={epochs}", "device=cpu", *words]))
+        data = parts.make_data(settings, dataset, 0)
         through_dlreg(settings, data), bare_loop(settings, data)  # warm up
         rates: dict[str, list[float]] = {"dlreg": [], "bare": []}
         for _ in range(rounds):
@@ -59,7 +59,7 @@ def through_dlreg(settings: Settings, data: object) -> float:
 def bare_loop(settings: Settings, data: object) -> float:
     """What one would write by hand: tensors in memory, the same model, torch's fused Adam, loss and error summed."""
     torch.manual_seed(0)
-    model = experiment.make_model(settings, data, 0)
+    model = parts.make_model(settings, data, 0)
 
     def work() -> None:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlreg import experiment
+from dlreg import parts
 from dlreg.compose import compose, options
 from dlreg.data.base import Dataset
 from dlreg.data.normalize import to_unit
@@ -46,8 +46,8 @@ def stepper(dataset: Dataset, word: str) -> Callable[[], None]:
     """One training step of one option, warmed up."""
     words = [f"reg={word}", *LOUD.get(word, [])]
     settings = compose(["model.hidden=[800,800]", "optimizer=adam", "device=cpu", *words])
-    data = experiment._data(settings, dataset, 0)
-    context, model, optimizer, chain = experiment._parts(settings, data, 0)
+    data = parts.make_data(settings, dataset, 0)
+    context, model, optimizer, chain = parts.make_parts(settings, data, 0)
     context.begin_epoch(0)
     context.lr = settings.optimizer["lr"]
     model.train()

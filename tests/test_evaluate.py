@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dlreg import train
+from dlreg import evaluate as evaluation
 from dlreg.data.base import Split
-from dlreg.train import evaluate
+from dlreg.evaluate import evaluate
 
 
 class Fixed(nn.Module):
@@ -26,7 +26,7 @@ def split(labels):
 
 
 def test_calibration_error_equals_numpy(monkeypatch):
-    monkeypatch.setattr(train, "EVAL_BATCH", 37)  # bins add up over batches
+    monkeypatch.setattr(evaluation, "EVAL_BATCH", 37)  # bins add up over batches
     generator = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(250, 10, generator=generator)
     labels = torch.randint(10, (250,), generator=generator)

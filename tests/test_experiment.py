@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import durable, experiment
+from dlreg import durable, experiment, parts
 from dlreg.errors import Interrupted, UserError
 from dlreg.result import identity, read, read_all, run_id
 
@@ -266,14 +266,14 @@ def test_weights_are_kept_or_not(run, settings):
 def test_techniques_leave_the_split_init_and_order_alone(settings):
     """Paired seeds: with dropout, noise or augmentation on, the data and the first weights are the same to the bit."""
     plain = settings()
-    dataset = experiment.load(plain.data)
-    base = experiment._data(plain, dataset, 0)
-    first = experiment.make_model(plain, base, 0)
+    dataset = parts.load(plain.data)
+    base = parts.make_data(plain, dataset, 0)
+    first = parts.make_model(plain, base, 0)
     for words in (("reg=dropout",), ("aug=[crop,mixup]",), ("optimizer=adam", "reg=[l2,maxnorm]")):
         other = settings(*words)
-        data = experiment._data(other, dataset, 0)
+        data = parts.make_data(other, dataset, 0)
         assert torch.equal(data.train.x, base.train.x)
-        model = experiment.make_model(other, data, 0)
+        model = parts.make_model(other, data, 0)
         assert all(
             torch.equal(a, b) for a, b in zip(model.state_dict().values(), first.state_dict().values(), strict=True)
         )

@@ -15,7 +15,7 @@ SEAMS = {
     ("aug", "reg"),
     ("aug", "model"),
 }  # the only roads between technique packages
-UPPER = ("train", "experiment", "sweep", "compose", "commands", "cli", "ui", "table", "config")
+UPPER = ("train", "experiment", "parts", "evaluate", "sweep", "compose", "commands", "cli", "ui", "table", "config")
 
 
 def imports(path):

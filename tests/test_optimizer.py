@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import experiment, train
+from dlreg import experiment, parts, train
 from dlreg.compose import compose, options
 from dlreg.config import build
 from dlreg.errors import UserError
@@ -699,9 +699,9 @@ def test_sam_lets_batch_norm_remember_the_first_pass_alone(settings):
     """One step from the same start leaves the running moments that a step of the base leaves."""
     stats = {}
     for words in (("optimizer=momentum",), ("optimizer=sam", "optimizer.rho=2.0")):
-        chosen = experiment.resolve(settings(*words, "norm=batch"))
-        data = experiment._data(chosen, experiment.load(chosen.data), 0)
-        context, model, optimizer, reg = experiment._parts(chosen, data, 0)
+        chosen = parts.resolve(settings(*words, "norm=batch"))
+        data = parts.make_data(chosen, parts.load(chosen.data), 0)
+        context, model, optimizer, reg = parts.make_parts(chosen, data, 0)
         x, y = train.to_unit(data.train.x[:64]), torch.eye(10)[data.train.y[:64]]
         context.begin_epoch(0)
         model.train()
@@ -760,9 +760,9 @@ def test_annealing_at_no_temperature_only_falls():
 
 def test_derivative_free_steps_make_no_backward_pass(settings):
     for name in DERIVATIVE_FREE:
-        chosen = experiment.resolve(settings(f"optimizer={name}"))
-        data = experiment._data(chosen, experiment.load(chosen.data), 0)
-        context, model, optimizer, reg = experiment._parts(chosen, data, 0)
+        chosen = parts.resolve(settings(f"optimizer={name}"))
+        data = parts.make_data(chosen, parts.load(chosen.data), 0)
+        context, model, optimizer, reg = parts.make_parts(chosen, data, 0)
         context.begin_epoch(0)
         x, y = train.to_unit(data.train.x[:64]), torch.eye(10)[data.train.y[:64]]
         train.train_step(model, optimizer, reg, x, y)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import EVERY_OPTION, Silent
 
-from dlreg import durable, experiment
+from dlreg import durable, experiment, parts
 from dlreg.commands.list import headline
 from dlreg.compose import options
 from dlreg.config import GROUPS, hyperparameters, locate
@@ -103,7 +103,7 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root)
 
 
 def test_every_option_has_an_id_of_its_own(settings, data_root):
-    ids = [run_id(experiment.resolve(settings(*overrides(g, n, data_root))).model_dump()) for g, n in EVERY_OPTION]
+    ids = [run_id(parts.resolve(settings(*overrides(g, n, data_root))).model_dump()) for g, n in EVERY_OPTION]
     plain = [n for g, n in EVERY_OPTION if n in ("none", "default", "constant")]
     defaults = (
         len(plain) + 3 - 1

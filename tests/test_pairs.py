@@ -6,14 +6,15 @@ import math
 import pytest
 import torch
 
-from dlreg import experiment
+from dlreg import parts
 from dlreg.compose import compose, options
 from dlreg.config import GROUPS
 from dlreg.context import Progress
 from dlreg.data.base import Dataset, Split
 from dlreg.data.normalize import to_unit
+from dlreg.evaluate import evaluate
 from dlreg.reg.base import Chain, Regularizer
-from dlreg.train import evaluate, train_step
+from dlreg.train import train_step
 
 CATALOGUE = [(g, word) for g in GROUPS if GROUPS[g].stack for word in options(g) if word != "none"]
 SMALL = ["model=resnet", "model.depth=8", "model.width=2", "device=cpu", "data.normalize=unit", "optimizer.lr=0.01"]
@@ -75,7 +76,7 @@ def base():
     x = torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=generator)
     y = torch.arange(24) % 10
     settings = compose(["outputs=nowhere", *SMALL])
-    return settings, experiment._data(settings, Dataset(Split(x, y), Split(x, y), 10), 0)
+    return settings, parts.make_data(settings, Dataset(Split(x, y), Split(x, y), 10), 0)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,7 @@ def chosen(settings, *picked):
 
 def two_steps(settings, data, probe=None):
     """Build the parts, take two updates, end the epoch. Returns (model, chain, losses)."""
-    context, model, optimizer, chain = experiment._parts(settings, data, settings.seed)
+    context, model, optimizer, chain = parts.make_parts(settings, data, settings.seed)
     if probe:
         chain = Chain({**chain.parts, "probe": probe})
         probe.begin("probe", context)
@@ -161,10 +162,10 @@ def test_other_streams_stay_as_they_were(group, word, base, catalogue):
     alone, beside = Probe(), Probe()
     two_steps(settings, data, alone)
     torch.manual_seed(0)
-    _, start, _, _ = experiment._parts(settings, data, settings.seed)
+    _, start, _, _ = parts.make_parts(settings, data, settings.seed)
     two_steps(chosen(settings, (group, catalogue[group, word])), data, beside)
     assert all(torch.equal(a, b) for a, b in zip(alone.drawn, beside.drawn, strict=True))
-    context, model, _, _ = experiment._parts(chosen(settings, (group, catalogue[group, word])), data, settings.seed)
+    context, model, _, _ = parts.make_parts(chosen(settings, (group, catalogue[group, word])), data, settings.seed)
     first = next(p for n, p in model.named_parameters() if n.startswith("net.stem") and p.dim() > 1)
     assert torch.equal(first, next(p for n, p in start.named_parameters() if n.startswith("net.stem") and p.dim() > 1))
     context.begin_epoch(0)

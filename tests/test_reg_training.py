@@ -10,13 +10,13 @@ from conftest import Silent
 from torch import nn
 from toy import begun, data_of
 
-from dlreg import durable, experiment
+from dlreg import durable, experiment, parts
 from dlreg.context import Progress
 from dlreg.data.normalize import to_unit
+from dlreg.evaluate import evaluate
 from dlreg.reg.averages import EMA, SWA
 from dlreg.reg.early_stopping import EarlyStopping, best_epoch
 from dlreg.reg.ensemble import Committee, out_of_bag
-from dlreg.train import evaluate
 
 
 def oracle(values, patience, min_delta):
@@ -167,9 +167,9 @@ def test_swa_is_the_mean_of_its_epochs():
 def test_swa_gathers_batch_norms_statistics_anew(settings):
     """After the run, running mean and variance are those of the averaged weights on the training set (one batch here)."""
     chosen = settings("reg=swa", "norm=batch", "epochs=4", "reg.swa.start=0.5", "model.hidden=[8]")
-    data = experiment._data(chosen, experiment.load(chosen.data), chosen.seed)
+    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
     fitter = experiment.Fitter(chosen, _folder(chosen), Silent())
-    model = experiment._chain(chosen).train(fitter, data).last
+    model = parts.make_chain(chosen).train(fitter, data).last
     layer = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
     inside = []
     layer.register_forward_hook(lambda _, inputs, __: inside.append(inputs[0]))
@@ -247,9 +247,9 @@ def test_out_of_bag_error_by_hand():
 def test_ensemble_is_at_most_its_mean_member(settings):
     """Cross-entropy is convex in the probabilities: on any data, the average does at most its members' mean."""
     chosen = settings("reg=ensemble", "reg.ensemble.k=3", "optimizer=adam", "epochs=3")
-    data = experiment._data(chosen, experiment.load(chosen.data), chosen.seed)
+    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
     fitter = experiment.Fitter(chosen, _folder(chosen), Silent())
-    chain = experiment._chain(chosen)
+    chain = parts.make_chain(chosen)
     chain.begin("chain", experiment.Context(chosen.seed, torch.device("cpu")))
     fitted = chain.train(fitter, data)
     test = data.test.open()
@@ -299,8 +299,8 @@ def test_bagging_and_ensemble_together_vary_both(run):
 
 def test_members_are_not_copies(settings):
     chosen = settings("reg=bagging", "reg.bagging.k=2", "epochs=1")
-    data = experiment._data(chosen, experiment.load(chosen.data), chosen.seed)
-    chain = experiment._chain(chosen)
+    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
+    chain = parts.make_chain(chosen)
     chain.begin("chain", experiment.Context(chosen.seed, torch.device("cpu")))
     fitted = chain.train(experiment.Fitter(chosen, _folder(chosen), Silent()), data)
     first, second = (torch.cat([p.flatten() for p in m.parameters()]) for m in fitted.last.members)

@@ -11,8 +11,9 @@ from torch import nn
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
 from dlreg.errors import Diverged
+from dlreg.evaluate import evaluate
 from dlreg.reg.base import Chain, Regularizer
-from dlreg.train import Loop, batches, evaluate, fit, train_step
+from dlreg.train import Loop, batches, fit, train_step
 
 CPU = torch.device("cpu")
 
