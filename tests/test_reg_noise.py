@@ -257,6 +257,19 @@ def test_stochastic_depth_survival_rates(per, decay):
         assert torch.equal(block.drop_path(one, x), x * wanted)  # the expectation of training
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adam", "sam"])
+def test_stochastic_depth_trains_with_every_kind_of_state(optimizer, run):
+    """A branch dropped in the first steps has no gradient there; optimizers with state must not stumble over it."""
+    words = ["model=resnet", "model.depth=14", "model.width=2", "batch_size=16", f"optimizer={optimizer}"]
+    result = run(
+        *words,
+        "reg=stochastic_depth",
+        "reg.stochastic_depth.survival=0.2",
+        *([] if optimizer == "sam" else ["optimizer.lr=0.01"]),
+    )
+    assert result.status == "done", result.message
+
+
 def test_stochastic_depth_skips_the_work_of_a_dropped_branch():
     model = resnet(8)
     begun(StochasticDepth(survival=0.5, decay="uniform", per="batch"), model=model)

@@ -18,8 +18,8 @@ class StochasticDepth(Regularizer):
 
     Huang, Sun, Liu, Sedra, Weinberger (2016), eq. 2, 4, 5, https://arxiv.org/abs/1603.09382. `survival` is p_L, of the last
     block. `decay=uniform` gives every block p_L. `per=batch`: one draw of b per block and mini-batch, as in the paper, and
-    a branch that is dropped is not computed (its parameters have no gradient in that step); `per=sample`: a draw for each
-    sample, everything computed. b is 0 or 1 in training; at test the branch is multiplied by p_l.
+    a branch that is dropped is not computed (the gradient of its parameters is zero in that step, so momentum and decay go
+    on, as in the authors' code); `per=sample`: a draw for each sample, everything computed. b is 0 or 1 in training; at test the branch is multiplied by p_l.
     """
 
     stream = "dropout"
@@ -38,6 +38,12 @@ class StochasticDepth(Regularizer):
             if p < 1:
                 block.drop_path = DropPath(p, self._per_batch if self.per == "batch" else self._per_sample)
         return model
+
+    def gradient(self, model: nn.Module) -> None:
+        """Zeros for the parameters of dropped branches."""
+        for p in model.parameters():
+            if p.requires_grad and p.grad is None:
+                p.grad = torch.zeros_like(p)
 
     def remark(self) -> str | None:
         """When the model has no residual block."""
