@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -29,6 +29,7 @@ CASES = {
 
 
 BATCH, IMAGES, THREADS = 128, 512, 2
+TURN = 0.3  # seconds of one side before it is the other's turn
 
 
 def aug(rounds: int) -> None:
@@ -38,15 +39,15 @@ def aug(rounds: int) -> None:
     pictures = [v2.functional.to_pil_image(image) for image in pixels]
     batches = (pixels.float() / 255).split(BATCH)
     y = torch.eye(10)[torch.arange(BATCH) % 10]
-    print(f"images/s, best of {rounds} times {IMAGES} images; {THREADS} threads, batch {BATCH}")
+    print(f"images/s, best of {rounds} turns of {TURN} s; {THREADS} threads, batch {BATCH}")
     print(f"{'':24}{'dlreg':>12}{'tensors':>12}{'PIL':>12}{'ratio':>8}")
     for name, (words, theirs) in CASES.items():
         ours = chain(*words)
         rates = best_rates(
             rounds,
-            lambda ours=ours: [ours.batch(nn.Identity(), x, y) for x in batches],
-            lambda theirs=theirs: [theirs(image) for image in pixels],
-            lambda theirs=theirs: [theirs(image) for image in pictures],
+            (lambda x, ours=ours: ours.batch(nn.Identity(), x, y), batches),
+            (theirs, pixels),
+            (theirs, pictures),
         )
         print(f"{name:24}" + "".join(f"{rate:12,.0f}" for rate in rates) + f"{rates[0] / max(rates[1:]):8.1f}")
 
@@ -60,12 +61,15 @@ def chain(*words: str) -> Chain:
     return found
 
 
-def best_rates(rounds: int, *works: Callable[[], object]) -> list[float]:
-    """Images per second of each, timed in turn."""
-    best = [0.0] * len(works)
+def best_rates(rounds: int, *sides: tuple[Callable[[object], object], Sequence[object]]) -> list[float]:
+    """Images per second of each side, timed in turn; as in training, no result is kept."""
+    best = [0.0] * len(sides)
     for _ in range(rounds):
-        for i, work in enumerate(works):
-            started = time.perf_counter()
-            work()
-            best[i] = max(best[i], IMAGES / (time.perf_counter() - started))
+        for i, (work, inputs) in enumerate(sides):
+            started, passes = time.perf_counter(), 0
+            while time.perf_counter() - started < TURN:
+                for x in inputs:
+                    work(x)
+                passes += 1
+            best[i] = max(best[i], passes * IMAGES / (time.perf_counter() - started))
     return best
