@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -225,9 +226,16 @@ def _protocol(
     lines["Runs"] = _runs(rows)
     lines["Made with"] = _made_with(done)
     lines["Warning"] = _mixed(done)
-    remarks = dict.fromkeys(remark for r in done for remark in r.remarks)
-    lines["Remarks"] = "; ".join(remarks)
+    lines["Remarks"] = "; ".join(_alike(remark for r in done for remark in r.remarks))
     return {name: text for name, text in lines.items() if text}
+
+
+def _alike(remarks: Iterable[str]) -> list[str]:
+    """Each remark once; those that differ in their numbers alone count as one."""
+    kinds: dict[str, list[str]] = {}
+    for remark in remarks:
+        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", remark), []).append(remark)
+    return [f"{found[0]} ({len(found)} runs alike)" if len(found) > 1 else found[0] for found in kinds.values()]
 
 
 def _shared(results: Sequence[Result]) -> str:

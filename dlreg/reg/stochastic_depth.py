@@ -18,8 +18,9 @@ class StochasticDepth(Regularizer):
 
     Huang, Sun, Liu, Sedra, Weinberger (2016), eq. 2, 4, 5, https://arxiv.org/abs/1603.09382. `survival` is p_L, of the last
     block. `decay=uniform` gives every block p_L. `per=batch`: one draw of b per block and mini-batch, as in the paper, and
-    a branch that is dropped is not computed (the gradient of its parameters is zero in that step, so momentum and decay go
-    on, as in the authors' code); `per=sample`: a draw for each sample, everything computed. b is 0 or 1 in training; at test the branch is multiplied by p_l.
+    a branch that is dropped is not computed (the gradient of its parameters is zero in that step, so momentum and decay
+    go on, as in the authors' code); `per=sample`: a draw for each sample, everything computed. b is 0 or 1 in training; at
+    test the branch is multiplied by p_l.
     """
 
     stream = "dropout"
