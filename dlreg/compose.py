@@ -106,6 +106,8 @@ def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _no_option(path: str, listed: Sequence[str] | None) -> str:
     group, _, name = path.partition("/")
+    if path.startswith("hydra/launcher/"):
+        return f"{path}: not installed; pip install 'dlreg[parallel]' brings joblib, 'dlreg[slurm]' submitit"
     if group not in GROUPS:
         return f"{path}: there is no such option"
     allowed = sorted(listed or options(group))
