@@ -176,7 +176,7 @@ def _report(cells: Sequence[Cell]) -> None:
     counts = Counter(r.status for r in results)
     ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
     for cell, result in zip(cells, results, strict=True):
-        train._outcomes.append(result.status)
+        train.statuses.append(result.status)
         if result.status in ("failed", "interrupted"):
             ui.err.print(f"{result.status}: {' '.join(cell.overrides)}: {result.message}", markup=False)
             ui.err.print(f"  {cell.folder}", markup=False)

@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
     if folders and not os.path.isdir(folders[0]):
         raise UserError(f"--config-dir={folders[0]} is not a folder")
-    _outcomes.clear()
+    statuses.clear()
     _refused.clear()
     if any(word in ("-m", "--multirun") for word in rest):
         rest = _axes(rest)
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
             raise UserError(explain(error)) from error
     if _refused:
         raise _refused.pop()
-    return 1 if "failed" in _outcomes else 0
+    return 1 if "failed" in statuses else 0
 
 
 def task(cfg: DictConfig) -> Any:
@@ -65,7 +65,7 @@ def task(cfg: DictConfig) -> Any:
         return None
 
 
-_outcomes: list[str] = []  # the status of every run of this command, for the exit status
+statuses: list[str] = []  # the status of every run of this command, for the exit status
 _refused: list[UserError] = []
 
 
@@ -89,7 +89,7 @@ def _single(settings: Settings) -> Any:
             result = before or experiment.run(settings, report)
         except experiment.Busy as error:
             raise UserError(str(error)) from None
-    _outcomes.append(result.status)
+    statuses.append(result.status)
     _summary(result, folder, bool(before))
     return result
 
