@@ -176,7 +176,8 @@ def _report(cells: Sequence[Cell]) -> None:
     counts = Counter(r.status for r in results)
     ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
     for cell, result in zip(cells, results, strict=True):
-        train.statuses.append(result.status)
+        # A cell that has no result though the sweep went to its end could not be run: that is a failure too.
+        train.statuses.append("failed" if result.status == "interrupted" else result.status)
         if result.status in ("failed", "interrupted"):
             ui.err.print(f"{result.status}: {' '.join(cell.overrides)}: {result.message}", markup=False)
             ui.err.print(f"  {cell.folder}", markup=False)

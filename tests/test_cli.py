@@ -152,6 +152,18 @@ def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
     assert (status, "4 runs: 2 finished before, 2 to do" in err) == (0, True)
 
 
+def test_a_cell_that_another_process_holds_is_told_and_exits_1(dlreg, tmp_path):
+    from dlreg import experiment
+    from dlreg.compose import compose
+
+    held = experiment.folder_of(compose([*SMALL, "seed=1", "outputs=outputs"]))
+    with experiment.claim(held):
+        status, _, err = dlreg("train", "-m", "seed=0,1", *SMALL)
+    assert status == 1
+    assert "another process runs this very experiment" in err
+    assert "1 done" in err
+
+
 def test_sweep_with_diverged_rows_only_exits_0(dlreg):
     assert dlreg("train", "-m", "optimizer.lr=1e30,2e30", *SMALL)[0] == 0
 
