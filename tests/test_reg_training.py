@@ -140,12 +140,12 @@ def test_ema_is_its_recursion():
     model = nn.Linear(3, 2, dtype=torch.float64)
     part = begun(EMA(decay=0.9), model=model)
     average = None
-    for _ in range(50):
+    for t in range(1, 151):  # the decay rises until t = 81
         with torch.no_grad():
             model.weight.normal_()
         part.project(model)
-        w = model.weight.detach().numpy().copy()
-        average = w if average is None else 0.9 * average + 0.1 * w
+        w, decay = model.weight.detach().numpy().copy(), min(0.9, t / (9 + t))
+        average = w if average is None else decay * average + (1 - decay) * w
     assert np.abs(part.finish(model).weight.detach().numpy() - average).max() < 1e-14
 
 

@@ -16,10 +16,12 @@ BATCH = 500  # of the pass that gathers batch norm's statistics
 
 
 class EMA(Regularizer):
-    """a_1 = w_1, a_t = decay a_(t-1) + (1 - decay) w_t over the updates t; the final model has the weights a.
+    """a_1 = w_1, a_t = d a_(t-1) + (1 - d) w_t over the updates t, d = min(decay, t / (9 + t)); the final model has a.
 
     Polyak & Juditsky (1992), https://doi.org/10.1137/0330046 (the plain average); Tarvainen & Valpola (2017), eq. 1,
-    https://arxiv.org/abs/1703.01780. Running statistics of batch norm, averages already, are averaged along with the weights.
+    https://arxiv.org/abs/1703.01780. The rise of d is TensorFlow's (`num_updates`, counting from 1 here),
+    https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage: without it a short training would end with
+    an average of its first weights. Running statistics of batch norm, averages already, are averaged along with the weights.
     Validation curves show the raw weights. With `early_stopping`, the option listed last has the last word.
     """
 
@@ -28,15 +30,17 @@ class EMA(Regularizer):
 
     def setup(self, model: nn.Module) -> nn.Module:
         """No average yet."""
-        self.state["average"] = {}
+        self.state.update(average={}, updates=0)
         return model
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """Take in the updated weights."""
         now = _floats(model)
+        self.state["updates"] += 1
+        decay = min(self.decay, self.state["updates"] / (9 + self.state["updates"]))
         if average := self.state["average"]:
-            torch._foreach_lerp_(list(average.values()), list(now.values()), 1 - self.decay)
+            torch._foreach_lerp_(list(average.values()), list(now.values()), 1 - decay)
         else:
             self.state["average"] = {name: tensor.clone() for name, tensor in now.items()}
 
