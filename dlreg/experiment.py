@@ -19,7 +19,7 @@ import torch
 from dlreg import durable
 from dlreg.config import Settings
 from dlreg.context import Context, Progress
-from dlreg.data.base import Data, Dataset
+from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.evaluate import evaluate
@@ -50,8 +50,8 @@ def run(settings: Settings, report: Report) -> Result:
         return finished
     if settings.threads != "auto":
         torch.set_num_threads(settings.threads)
-    dataset = load(settings.data)
-    rehearse(settings, dataset)
+    data = make_data(settings, load(settings.data), settings.seed)
+    rehearse(settings, data)
     with claim(folder):
         durable.tidy(folder)
         if settings.rerun:
@@ -59,7 +59,7 @@ def run(settings: Settings, report: Report) -> Result:
         elif finished := finished_result(folder):  # another process finished it while this one got ready
             return finished
         durable.write_json(folder / "config.json", config)
-        result = _run(settings, config, folder, dataset, report)
+        result = _run(settings, config, folder, data, report)
         result.write(folder)
     return result
 
@@ -90,14 +90,13 @@ def finished_result(folder: Path) -> Result | None:
     return result if result and result.status in FINAL else None
 
 
-def rehearse(settings: Settings, dataset: Dataset) -> None:
+def rehearse(settings: Settings, data: Data) -> None:
     """Build everything and make one update on two samples, then throw it away: what cannot work is found here.
 
     Raises:
         UserError: naming what does not fit together.
     """
-    few = torch.arange(min(2, len(dataset.train)))
-    data = make_data(settings, dataset, settings.seed)
+    few = torch.arange(min(2, len(data.train)))
     try:
         context, model, optimizer, reg = make_parts(settings, data, settings.seed)
         if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in model.modules()):
@@ -199,13 +198,12 @@ class Fitter:
         return saved["fit"]
 
 
-def _run(settings: Settings, config: dict[str, Any], folder: Path, dataset: Dataset, report: Report) -> Result:
+def _run(settings: Settings, config: dict[str, Any], folder: Path, data: Data, report: Report) -> Result:
     fitter = Fitter(settings, folder, report)
     result = Result(
         run_id(config), "done", config, versions=versions(), fingerprint=fingerprint(settings), git=git_state()
     )
     try:
-        data = make_data(settings, dataset, settings.seed)
         chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))  # `train` may draw random numbers
         fitted = chain.train(fitter, data)

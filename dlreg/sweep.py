@@ -144,14 +144,17 @@ def _has(cfg: DictConfig, key: str) -> bool:
 
 def _rehearse(cells: Sequence[Cell]) -> None:
     """Refuse what cannot work, once for each kind of cell: the seed does not matter."""
-    seen = set()
+    seen, prepared_for, data = set(), None, None
     for cell in cells:
         settings = cell.settings.model_copy(update={"seed": 0})
         key = experiment.folder_of(settings)
         if key not in seen:
             seen.add(key)
             try:
-                experiment.rehearse(settings, parts.load(settings.data))
+                if (settings.data, settings.device) != prepared_for:
+                    data = parts.make_data(settings, parts.load(settings.data), settings.seed)
+                    prepared_for = settings.data, settings.device
+                experiment.rehearse(settings, data)
             except UserError as error:
                 raise UserError(f"{error}  [in {' '.join(cell.overrides)}]") from None
 

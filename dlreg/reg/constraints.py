@@ -8,30 +8,18 @@ from torch import Tensor, nn
 from dlreg.hyper import NonNegative, Positive
 from dlreg.model.blocks import weights
 from dlreg.reg.base import Regularizer
+from dlreg.reg.maxnorm import MaxNorm
 from dlreg.reg.penalties import half_squares
 
 
-class NormBall(Regularizer):
+class NormBall(MaxNorm):
     """After each update, the weights of all layers together are projected onto the ball: w <- w min(1, c / ||w||).
 
     Goodfellow et al. (2016), section 7.2 (explicit constraints by reprojection),
     https://www.deeplearningbook.org/contents/regularization.html. Biases and normalization parameters are left out.
     """
 
-    def __init__(self, *, c: Positive) -> None:
-        self.c = c
-
-    def setup(self, model: nn.Module) -> nn.Module:
-        """Nothing seen yet."""
-        self.state["longest"] = torch.zeros((), device=self.context.device)
-        return model
-
-    def remark(self) -> str | None:
-        """When the weights never reached the ball's surface."""
-        longest = float(self.state["longest"])
-        return (
-            None if longest > self.c else f"{self.name} never acted: the norm of all weights was at most {longest:.3g}"
-        )
+    measured = "the norm of all weights was at most"
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:

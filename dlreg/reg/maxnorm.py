@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -18,18 +20,20 @@ class MaxNorm(Regularizer):
     linear weight, or one output channel's kernel; biases are left out.
     """
 
+    measured: ClassVar[str] = "the longest weight vector was"
+
     def __init__(self, *, c: Positive) -> None:
         self.c = c
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """No vector seen yet."""
+        """Nothing measured yet."""
         self.state["longest"] = torch.zeros((), device=self.context.device)
         return model
 
     def remark(self) -> str | None:
-        """When no vector ever reached the ball's surface."""
+        """When nothing ever reached the ball's surface."""
         longest = float(self.state["longest"])
-        return None if longest > self.c else f"{self.name} never acted: the longest weight vector was {longest:.3g}"
+        return None if longest > self.c else f"{self.name} never acted: {self.measured} {longest:.3g}"
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
