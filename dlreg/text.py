@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -104,11 +105,10 @@ class _Fitting:
 
         rows = [cells(self.table, row) for row in self.table.rows]
         shown = list(rows[0]) if rows else ["run"]
-        spare = ["seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, "95 % interval"]
         hidden = []
         while console.measure(drawn := self._draw(rows, shown), options=options.update(max_width=1000)).minimum > (
             options.max_width
-        ) and (name := next((n for n in spare if n in shown), None)):
+        ) and (name := _spare(shown)):
             shown.remove(name)
             hidden.append(name)
         yield drawn
@@ -122,7 +122,7 @@ class _Fitting:
 
         drawn = RichTable(box=box.SIMPLE_HEAD)
         for name in shown:
-            words = name in self.table.columns or name in ("verdict", "runs")
+            words = _is_words(self.table, name)
             texts = [name, *(values[name] for values in rows)]
             least = max(len(part) for text in texts for part in (text.split() if words else [text]))
             drawn.add_column(name, justify="left" if words else "right", min_width=least, no_wrap=not words)
@@ -137,9 +137,7 @@ def markdown(table: Table) -> str:
     names = list(rows[0]) if rows else ["run"]
     lines = [f"## {_md(table.title)}\n"] * bool(table.title) + [f"{_md(table.text)}\n"] * bool(table.text)
     lines.append("| " + " | ".join(map(_md, names)) + " |")
-    lines.append(
-        "|" + "|".join(":--" if n in table.columns or n in ("verdict", "runs") else "--:" for n in names) + "|"
-    )
+    lines.append("|" + "|".join(":--" if _is_words(table, name) else "--:" for name in names) + "|")
     for row, shown in zip(table.rows, rows, strict=True):
         bold = "**" if row.best else ""
         lines.append("| " + " | ".join(f"{bold}{_md(cell)}{bold}" for cell in shown.values()) + " |")
@@ -149,19 +147,45 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A float with booktabs rules; the document needs \usepackage{booktabs} and nothing else."""
+    r"""A float with booktabs rules; the document needs \usepackage{booktabs} and nothing else.
+
+    It fits the text width of a plain article: what there is no room for is left out, and named.
+    """
     rows = [cells(table, row) for row in table.rows]
-    names = list(rows[0]) if rows else ["run"]
-    align = "".join("l" if n in table.columns or n in ("verdict", "runs") else "r" for n in names)
-    lines = [r"% \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\footnotesize"]
+    columns = {name: _tex_column(table, name, [row[name] for row in rows]) for name in (rows[0] if rows else ["run"])}
+    hidden = []
+    while sum(width + 1 for _, width in columns.values()) > _TEX_LINE and (name := _spare(columns)):
+        del columns[name]
+        hidden.append(name)
+    feet = footer(table) + [("Left out, for want of room", ", ".join(hidden))] * bool(hidden)
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        r"\scriptsize",
+        r"\setlength{\tabcolsep}{2.5pt}",
+    ]
     lines += [rf"\caption{{{_tex(table.title)}}}"] * bool(table.title)
-    lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(_tex, names)) + r" \\", r"\midrule"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{''.join(align for align, _ in columns.values())}@{{}}}}", r"\toprule"]
+    lines += [_tex_row(map(_tex, columns)), r"\midrule"]
     for row, shown in zip(table.rows, rows, strict=True):
-        strong = (lambda text: rf"\textbf{{{text}}}") if row.best else str
-        lines.append(" & ".join(strong(_tex_cell(cell)) for cell in shown.values()) + r" \\")
+        lines.append(_tex_row(_tex_cell(shown[name], row.best, *columns[name]) for name in columns))
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\smallskip\raggedright {_tex(name)}: {_tex(text)}" for name, text in footer(table)]
+    lines += [rf"\par\smallskip\raggedright {_tex(name)}: {_tex(text)}" for name, text in feet]
     return "\n".join([*lines, r"\end{table}"])
+
+
+def _tex_column(table: Table, name: str, texts: list[str]) -> tuple[str, int]:
+    """Alignment, and the width in characters: numbers to the right; words to the left, long ones over several lines."""
+    width = max(map(len, [name, *texts]))
+    if not _is_words(table, name):
+        return "r", width
+    wrapped = max(_TEX_WRAP, *(len(part) for text in [name, *texts] for part in text.split()))
+    return ("l", width) if width <= wrapped else (rf"p{{{0.44 * wrapped:.1f}em}}", wrapped)
+
+
+def _tex_row(texts: Iterable[str]) -> str:
+    return " & ".join(texts) + r" \tabularnewline"  # \\ would end a line of a ragged cell
 
 
 def frame(table: Table) -> pd.DataFrame:
@@ -214,11 +238,23 @@ def to_json(table: Table) -> str:
 
 
 RENDERERS = {"rich": rich, "md": markdown, "latex": latex, "csv": to_csv, "json": to_json}
+_WRAP = 16  # characters of a line of words in LaTeX
+_TEX_LINE, _TEX_WRAP = 94, 14  # characters that fit in an article's line at \\scriptsize; of a column of words
 _PARTS = ("mean", "sd", "n", "low", "high")
 
 
 def _published(table: Table) -> list[str]:
     return [m for m in table.metrics if any(m in row.published for row in table.rows)]
+
+
+def _is_words(table: Table, column: str) -> bool:
+    return column in table.columns or column in ("verdict", "runs")
+
+
+def _spare(columns: Collection[str]) -> str | None:
+    """The column that a narrow table can do without most easily."""
+    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, "95 % interval")
+    return next((name for name in order if name in columns), None)
 
 
 def _no_formula(text: str) -> str:
@@ -251,7 +287,11 @@ def _tex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
 
 
-def _tex_cell(text: str) -> str:
+def _tex_cell(text: str, strong: bool, align: str, width: int) -> str:
     """A cell; a signed number gets a real minus sign."""
     escaped = _tex(text)
-    return f"${escaped[0]}$" + escaped[1:] if text[:1] in "+-" and text[1:2].isdigit() else escaped
+    if text[:1] in "+-" and text[1:2].isdigit():
+        escaped = f"${escaped[0]}$" + escaped[1:]
+    if strong:
+        escaped = rf"\textbf{{{escaped}}}"
+    return r"\raggedright " * (align != "r" and len(text) > width) + escaped

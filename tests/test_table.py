@@ -7,6 +7,9 @@ import io
 import json
 import os
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -112,10 +115,30 @@ def test_latex_is_balanced(table):
         for name in ("table", "tabular"):
             assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}") == 1
         rows = text[text.index(r"\toprule") : text.index(r"\bottomrule")].splitlines()
-        columns = len(re.search(r"begin{tabular}{(\w+)}", text)[1])
-        cells = [len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows if row.endswith(r"\\")]
+        columns = len(re.sub(r"{.*?}", "", re.search(r"begin{tabular}{@{}(.+)@{}}", text)[1]))
+        cells = [len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows if row.endswith(r"\tabularnewline")]
         assert set(cells) == {columns}
     assert r"\input" not in text and r"\textbackslash{}input" in text
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+def test_latex_compiles_and_fits_the_page(table, tmp_path):
+    rows = [replace(row, label={"optimizer": "momentum"} | row.label) for row in table.rows]
+    many = replace(table, columns=["optimizer", *table.columns], rows=rows)
+    for i, text in enumerate(render(t, "latex") for t in (table, many, hostile_table())):
+        head = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}"
+        (tmp_path / f"{i}.tex").write_text(f"{head}\n{text}\n\\end{{document}}\n")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{i}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert i == 2 or "Overfull" not in done.stdout
+
+
+def test_latex_leaves_out_what_has_no_room_and_says_so(table):
+    text = render(table, "latex")
+    assert "for want of room: seconds, gap, val error" in text and "& seconds" not in text and "& val error" not in text
+    short = render(replace(table, metrics=["test_error", "seconds"]), "latex")
+    assert "for want of room" not in short and "& seconds" in short
 
 
 def test_terminal(table):

@@ -67,7 +67,7 @@ class Saturation(Augmentation):
 class Hue(Augmentation):
     """The hue of HSV is turned by U(-turn, turn) of the colour circle; 0.5 is half of it, the complementary colours.
 
-    Dosovitskiy, Fischer, Springenberg, Riedmiller, Brox (2014), section 2.1, https://arxiv.org/abs/1406.6909. Grey images stay
+    Dosovitskiy, Fischer, Springenberg, Riedmiller, Brox (2014), section 2, https://arxiv.org/abs/1406.6909. Grey images stay
     as they are.
     """
 
