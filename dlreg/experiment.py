@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.evaluate import evaluate
 from dlreg.model.blocks import NORM_LAYERS
-from dlreg.parts import autocast, load, make_chain, make_data, make_parts, make_schedule, resolve
+from dlreg.parts import autocast, idle_norm, load, make_chain, make_data, make_parts, make_schedule, resolve
 from dlreg.provenance import fingerprint, git_state, versions
-from dlreg.reg.base import Fitted
+from dlreg.reg.base import Fitted, Regularizer
 from dlreg.result import FINAL, Result, read, run_id
 from dlreg.train import Loop, Report, fit, train_step
 
@@ -104,6 +105,7 @@ def rehearse(settings: Settings, data: Data) -> None:
         blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
         if blind:
             raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
+        _check_order(list(reg.parts.values()))
         make_schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
         if getattr(optimizer, "full_batch", False):
             _needs_full_batch(settings, len(data.train))
@@ -120,6 +122,15 @@ def rehearse(settings: Settings, data: Data) -> None:
         raise UserError(
             f"these options do not work together: {first} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
         ) from error
+
+
+def _check_order(parts: Sequence[Regularizer]) -> None:
+    for i, part in enumerate(parts):
+        inner = next((p.name for p in parts[i + 1 :] if p.makes_committee), None)
+        if part.goes_on and inner:
+            raise UserError(
+                f"reg=[{part.name},{inner}] would train on from the weights of several models; list {part.name} after {inner}"
+            )
 
 
 def _needs_full_batch(settings: Settings, n: int) -> None:
@@ -200,6 +211,7 @@ class Fitter:
 
 def _run(settings: Settings, config: dict[str, Any], folder: Path, data: Data, report: Report) -> Result:
     fitter = Fitter(settings, folder, report)
+    fitter.remarks += filter(None, [idle_norm(settings, data)])
     result = Result(
         run_id(config), "done", config, versions=versions(), fingerprint=fingerprint(settings), git=git_state()
     )

@@ -19,6 +19,7 @@ from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
 from dlreg.errors import UserError
 from dlreg.model.blocks import weight_layers
+from dlreg.norm.layers import none
 from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.schedule.base import multiplier
@@ -78,6 +79,17 @@ def make_model(settings: Settings, data: Data, seed: int) -> nn.Module:
     for layer in weight_layers(net):
         fill(layer, generator)
     return nn.Sequential(OrderedDict(input=copy.deepcopy(data.normalization), net=net))
+
+
+def idle_norm(settings: Settings, data: Data) -> str | None:
+    """One line if `norm` found no layer to act on, as normalization over positions does in a fully connected network."""
+    word, model = settings.norm["name"], settings.model["name"]
+    if word == "none":
+        return None
+    make = build("model", settings.model)
+    with torch.random.fork_rng(devices=[]):
+        found = {repr(make(data.shape, data.classes, norm)) for norm in (none, build("norm", settings.norm))}
+    return f"norm={word} changed nothing: model={model} has no layer for it" if len(found) == 1 else None
 
 
 def make_data(settings: Settings, dataset: Dataset, seed: int) -> Data:

@@ -284,3 +284,19 @@ def test_weight_norm_starts_at_the_loss_of_no_norm(run):
         run(f"norm={word}", "init=he_normal", "batch_size=full").history[0]["train_loss"] for word in ("none", "weight")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "idle"),
+    [
+        (("norm=instance",), True),
+        (("norm=batch", "model=linear"), True),
+        (("norm=instance", "model=lenet"), False),
+        (("norm=weight",), False),
+        (("norm=cosine",), False),
+        (("norm=none", "model=linear"), False),
+    ],
+)
+def test_a_norm_that_changes_nothing_is_remarked_on(words, idle, run):
+    remarks = run(*words, "epochs=1").remarks
+    assert any("changed nothing" in text and words[0] in text for text in remarks) == idle

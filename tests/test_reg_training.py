@@ -1,6 +1,7 @@
 """Stopping, retraining, averaging weights and averaging models."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from toy import begun, data_of
 from dlreg import durable, experiment, parts
 from dlreg.context import Progress
 from dlreg.data.normalize import to_unit
+from dlreg.errors import UserError
 from dlreg.evaluate import evaluate
 from dlreg.reg.averages import EMA, SWA
 from dlreg.reg.early_stopping import EarlyStopping, best_epoch
@@ -100,6 +102,16 @@ def test_retrain_until_the_loss(size, limit, text, run):
     assert result.val["last"] is None
     first = [row for row in result.history if row["val_loss"] is not None]
     assert (len(result.history) == len(first) + limit) == (text == "did not reach")
+
+
+@pytest.mark.parametrize("committee", ["ensemble", "bagging"])
+def test_going_on_from_several_models_is_refused_before_any_work(committee, settings):
+    words = ["reg.early_stopping.retrain=loss", f"reg.{committee}.k=2", "epochs=1"]
+    wrong = settings(f"reg=[early_stopping,{committee}]", *words)
+    with pytest.raises(UserError, match=f"list early_stopping after {committee}"):
+        experiment.run(wrong, Silent())
+    assert not Path(wrong.outputs).exists()
+    assert experiment.run(settings(f"reg=[{committee},early_stopping]", *words), Silent()).status == "done"
 
 
 @pytest.mark.parametrize("retrain", ["steps", "loss"])

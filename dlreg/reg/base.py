@@ -42,6 +42,8 @@ class Regularizer:
 
     stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
     needs_validation: ClassVar[bool] = False  # it chooses by the validation set
+    makes_committee: bool = False  # its fit returns several models that predict together
+    goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"
     context: Context
     state: dict[str, Any]

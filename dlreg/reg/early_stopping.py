@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from dlreg.data.base import Data, Split
-from dlreg.errors import UserError
 from dlreg.hyper import Count, NonNegative
 from dlreg.reg.base import Fit, Fitted, History, Regularizer
 from dlreg.reg.predict import logits
@@ -39,6 +38,7 @@ class EarlyStopping(Regularizer):
         retrain: Literal["none", "steps", "loss"],
     ) -> None:
         self.patience, self.min_delta, self.monitor, self.retrain = patience, min_delta, monitor, retrain
+        self.goes_on = retrain == "loss"
 
     def train(self, fit: Fit, data: Data) -> Fitted:
         """Fit; then perhaps once more, on everything."""
@@ -54,7 +54,7 @@ class EarlyStopping(Regularizer):
             text = f"{self.name}: trained again on training and validation set for {steps} updates"
         else:
             target = float(nn.functional.cross_entropy(logits(first.last, data.train.x), data.train.y))
-            second = self._go_on(fit, more, first, target)
+            second = fit(more, start=first.last.state_dict(), note={self.name: target})
             reached = second.history[-1]["val_loss"] < target
             text = f"{self.name}: validation loss {'fell below' if reached else 'did not reach'} {target:.4g} in "
             text += f"{len(second.history)} more epochs"
@@ -91,12 +91,6 @@ class EarlyStopping(Regularizer):
         if self.state["weights"] is not None:
             model.load_state_dict(self.state["weights"])
         return model
-
-    def _go_on(self, fit: Fit, data: Data, first: Fitted, target: float) -> Fitted:
-        try:
-            return fit(data, start=first.last.state_dict(), note={self.name: target})
-        except RuntimeError as error:  # a committee's weights are not one model's
-            raise UserError(f"reg.{self.name}.retrain=loss: list {self.name} after the ensemble or bagging") from error
 
 
 def best_epoch(values: list[float], min_delta: float) -> int:

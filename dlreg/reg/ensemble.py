@@ -51,6 +51,7 @@ class Ensemble(Regularizer):
 
     def __init__(self, *, k: Count, combine: Combine) -> None:
         self.k, self.combine = k, combine
+        self.makes_committee = k > 1
 
     def train(self, fit: Fit, data: Data) -> Fitted:
         """Fit k times on the same data."""
@@ -69,6 +70,7 @@ class Bagging(Regularizer):
 
     def __init__(self, *, k: Count, combine: Combine) -> None:
         self.k, self.combine = k, combine
+        self.makes_committee = k > 1
 
     def train(self, fit: Fit, data: Data) -> Fitted:
         """Fit k times, on k bootstraps."""
