@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from dlreg.table import METRICS, Row, Table, curve
-from dlreg.text import cells, footer
+from dlreg.text import INTERVAL, cells, footer, published_title
 
 # Okabe and Ito's eight colours, which the colour-blind can tell apart, minus yellow, plus line patterns when they run out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,13 +40,11 @@ def page(table: Table) -> str:
 
 def _sort_key(table: Table, row: Row, name: str) -> float | None:
     """The number behind a cell; None sorts by its text."""
-    for metric in table.metrics:
-        if METRICS[metric].title == name:
-            value = row.metrics[metric]
-            return value.mean if value else None
-    if name == "Δ":
-        return row.difference.stat.mean if row.difference else 0.0
-    return None
+    values = {METRICS[metric].title: getattr(row.metrics[metric], "mean", None) for metric in table.metrics}
+    values[INTERVAL] = getattr(row.metrics[table.metrics[0]], "low", None)
+    values["Δ"] = row.difference.stat.mean if row.difference else 0.0 if row.baseline else None
+    values |= {published_title(table, metric): value.value for metric, value in row.published.items()}
+    return values.get(name)
 
 
 def _chart(rows: list[Row], key: str, label: str) -> dict[str, Any] | None:
@@ -98,7 +96,8 @@ for (const button of document.querySelectorAll("th button")) button.onclick = ()
   th.setAttribute("aria-sort", up ? "ascending" : "descending");
   const text = row => row.cells[i].dataset.key ?? row.cells[i].textContent;
   const key = row => text(row) === "" || isNaN(text(row)) ? text(row) : Number(text(row));
-  const order = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b));
+  const order = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1)
+    : typeof a === "number" ? a - b : a.localeCompare(b);
   [...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))).forEach(row => body.append(row));
 };
 """
@@ -166,6 +165,7 @@ stroke-dasharray="{{ dash }}"/></svg> {{ name }}</li>
 <dt>{{ name }}</dt><dd>{{ text }}</dd>
 {% endfor %}
 </dl>
+<script>{{ script|safe }}</script>
 </body>
 </html>"""
 )

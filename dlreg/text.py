@@ -14,6 +14,7 @@ from dlreg.table import METRICS, STATUSES, Published, Row, Table
 if TYPE_CHECKING:
     import pandas as pd
 
+INTERVAL = "95 % interval"
 MARK = "†"  # a published value that our runs may not be held against
 
 
@@ -24,7 +25,7 @@ def cells(table: Table, row: Row) -> dict[str, str]:
     shown = {key: row.label.get(key) or "–" for key in table.columns} or {"run": "all"}
     shown[METRICS[first].title] = stat(row.metrics[first], digits)
     if any((s := r.metrics[first]) and s.sd is not None for r in table.rows):
-        shown["95 % interval"] = interval(row.metrics[first], digits)
+        shown[INTERVAL] = interval(row.metrics[first], digits)
     if len(table.rows) > 1 and any(r.baseline for r in table.rows):
         change = row.difference
         shown["Δ"] = "baseline" if row.baseline else "—" if change is None else short(change.stat, digits, sign=True)
@@ -35,11 +36,15 @@ def cells(table: Table, row: Row) -> dict[str, str]:
         text = stat(value, METRICS[name].digits) if spread else short(value, METRICS[name].digits, spread=False)
         shown[METRICS[name].title] = text
     for name in _published(table):
-        title = "published" if name == first else f"published {METRICS[name].title.removeprefix('test ')}"
-        shown[title] = published(row.published.get(name), METRICS[name].digits)
+        shown[published_title(table, name)] = published(row.published.get(name), METRICS[name].digits)
     if any(set(r.status) - {"done"} for r in table.rows):
         shown["runs"] = ", ".join(f"{n} {status}" for status, n in row.status.items())
     return shown
+
+
+def published_title(table: Table, metric: str) -> str:
+    """The heading over the published values of a metric."""
+    return "published" if metric == table.metrics[0] else f"published {METRICS[metric].title.removeprefix('test ')}"
 
 
 def footer(table: Table) -> list[tuple[str, str]]:
@@ -253,7 +258,7 @@ def _is_words(table: Table, column: str) -> bool:
 
 def _spare(columns: Collection[str]) -> str | None:
     """The column that a narrow table can do without most easily."""
-    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, "95 % interval")
+    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, INTERVAL)
     return next((name for name in order if name in columns), None)
 
 
