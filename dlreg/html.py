@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from dlreg.table import METRICS, Row, Table, curve
+from dlreg.metrics import METRICS
+from dlreg.table import Row, Table, curve
 from dlreg.text import INTERVAL, cells, footer, published_title
 
 # Okabe and Ito's eight colours, which the colour-blind can tell apart, minus yellow, plus line patterns when they run out.

@@ -16,8 +16,9 @@ from matplotlib.ticker import NullLocator
 
 from dlreg.errors import UserError
 from dlreg.html import COLOURS
+from dlreg.metrics import METRICS
 from dlreg.stats import Stat
-from dlreg.table import METRICS, Row, Table, curve
+from dlreg.table import Row, Table, curve
 from dlreg.text import MARK
 
 Kind = Literal["curves", "dots", "sweep"]

@@ -14,6 +14,7 @@ from dlreg import durable
 
 FORMAT = 1  # of result.json and of what run_id hashes; a change that alters results of the same config raises it
 Status = Literal["done", "diverged", "failed", "interrupted"]
+STATUSES = ("done", "diverged", "failed", "interrupted", "missing")  # of planned runs; missing: not started
 FINAL = ("done", "diverged")  # a run with such a status is not run again
 NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights")
 NOT_IDENTITY_DATA = ("root", "download")

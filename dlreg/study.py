@@ -15,8 +15,9 @@ from yaml import YAMLError
 
 from dlreg.config import conf_dir
 from dlreg.errors import UserError, did_you_mean
+from dlreg.metrics import METRICS, Select
+from dlreg.protocol import duration
 from dlreg.result import read
-from dlreg.table import METRICS, Select, duration
 
 BudgetName = Literal["smoke", "laptop", "paper"]
 

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dlreg.metrics import METRICS
+from dlreg.result import STATUSES
 from dlreg.stats import Stat
-from dlreg.table import METRICS, STATUSES, Published, Row, Table
+from dlreg.table import Published, Row, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,8 @@ from results import TEST, fixed, result
 from rich.console import Console
 
 from dlreg.label import describe
-from dlreg.table import METRICS, Group, Published, arranged, compare, curve, judge, render
+from dlreg.metrics import METRICS
+from dlreg.table import Group, Published, arranged, compare, curve, judge, render
 
 PINNED = Path(__file__).parent / "pinned"
 HOSTILE = [

@@ -121,7 +121,7 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
 def _dry_run(plan: Plan, jobs: int) -> None:
     from dlreg import experiment
     from dlreg import plan as plans
-    from dlreg.table import duration
+    from dlreg.protocol import duration
 
     todo = []
     for cell in [*plan.trial_cells, *plan.cells]:
@@ -145,13 +145,14 @@ def _run(plan: Plan, jobs: int) -> int:
     from dlreg import plan as plans
     from dlreg import table
     from dlreg.commands.train import _signals
+    from dlreg.result import STATUSES
 
     ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
     with _signals():
         plan = plans.run(plan, jobs)
     found = plans.table(plan)
     ui.out.print(table.render(found, "rich"))
-    counts = Counter({status: 0 for status in table.STATUSES})
+    counts = Counter({status: 0 for status in STATUSES})
     for row in found.rows:
         counts.update(row.status)
     for row in plan.rows:

@@ -9,9 +9,10 @@ from dlreg import durable, ui
 from dlreg.commands.study import WORDS, add_arguments, named, planned
 from dlreg.compose import user_config_dirs
 from dlreg.errors import UserError, did_you_mean
+from dlreg.metrics import METRICS
 from dlreg.result import read_all
 from dlreg.study import studies
-from dlreg.table import FORMATS, METRICS, Table, arranged, compare, render
+from dlreg.table import FORMATS, Table, arranged, compare, render
 
 
 def run(argv: list[str]) -> int:

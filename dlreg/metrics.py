@@ -1,0 +1,50 @@
+"""The numbers of a finished run, by the names that the command line and a study give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from dlreg.result import Result
+
+Select = Literal["last", "best_val"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of a finished run, in the unit that tables print. Less is better for every one of them."""
+
+    title: str
+    of: Callable[[Result, Select], float | None]
+    digits: int = 2
+    counted: bool = False  # a percentage of the test images, so that it comes in steps
+
+
+def _of_split(split: str, key: str, scale: float = 100.0) -> Callable[[Result, Select], float | None]:
+    def value(result: Result, select: Select) -> float | None:
+        metrics = getattr(result, split)
+        if metrics and split != "train":
+            metrics = metrics[select]
+        found = metrics.get(key) if metrics else None
+        return None if found is None else scale * found
+
+    return value
+
+
+def _gap(result: Result, select: Select) -> float | None:
+    test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
+    return None if test is None or train is None else test - train
+
+
+METRICS = {
+    "test_error": Metric("test error %", _of_split("test", "error"), counted=True),
+    "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), counted=True),
+    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), digits=4),
+    "ece": Metric("test ECE %", _of_split("test", "ece")),
+    "val_error": Metric("val error %", _of_split("val", "error")),
+    "train_error": Metric("train error %", _of_split("train", "error")),
+    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), digits=4),
+    "gap": Metric("gap", _gap),
+    "seconds": Metric("seconds", lambda result, select: result.seconds, digits=1),
+}
