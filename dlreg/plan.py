@@ -13,8 +13,8 @@ from typing import Any
 
 from dlreg import durable, experiment, parts, ui, workers
 from dlreg.compose import compose
-from dlreg.config import GROUPS
-from dlreg.errors import UserError
+from dlreg.config import GROUPS, walk
+from dlreg.errors import UserError, did_you_mean
 from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
 from dlreg.study import Budget, PublishedCell, Study, StudyRow, grid, load
 from dlreg.sweep import Cell, run_cells
@@ -80,8 +80,10 @@ def plan(
         raise UserError(f"seeds={min(both)} is a tuning seed: what chose a setting must not report it")
     rows = []
     base = [_filled(word, level) for word in [*one_thread, *study.shared, *level.overrides]]
-    for row in [*study.rows, *extra_rows]:
-        words = layered(base, [_filled(o, level) for o in row.overrides], changes)
+    described = [(row, [_filled(o, level) for o in row.overrides]) for row in [*study.rows, *extra_rows]]
+    applying = _applying(base, [own for _, own in described], changes, config_dirs)
+    for (row, own), changes_here in zip(described, applying, strict=True):
+        words = layered(base, own, changes_here)
         trials = tuple(
             (setting, _cells(layered(words, setting, ()), study.tune_seeds, config_dirs)) for setting in grid(row.tune)
         )
@@ -108,6 +110,30 @@ def layered(base: Sequence[str], row: Sequence[str], changes: Sequence[str]) -> 
             was_own = kept.pop(key, ("", False))[1]
             kept[key] = (word, own or (was_own and words is not changes))
     return [word for word, _ in kept.values()]
+
+
+def _applying(
+    base: Sequence[str], rows: Sequence[Sequence[str]], changes: Sequence[str], config_dirs: Sequence[str]
+) -> list[list[str]]:
+    """For each row the changes from the command line, without the values for options that it has not chosen.
+
+    Raises:
+        UserError: a change applies to no row.
+    """
+    inside = {word: key for word in changes if _in_option(key := word.split("=", 1)[0])}
+    if not inside:
+        return [list(changes) for _ in rows]
+    others = [word for word in changes if word not in inside]
+    keys = [{key for key, _ in walk(compose(layered(base, row, others), config_dirs).model_dump())} for row in rows]
+    known = {key for there in keys for key in there if not key.endswith(".name")}
+    for key in inside.values():
+        if key not in known:
+            raise UserError(f"{key}: no row of this study has such a key.{did_you_mean(key, known)}")
+    return [[word for word in changes if inside.get(word) in {None, *there}] for there in keys]
+
+
+def _in_option(key: str) -> bool:
+    return "." in key and key.split(".")[0] in GROUPS
 
 
 def settle(planned: Plan) -> Plan:

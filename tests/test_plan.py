@@ -58,6 +58,15 @@ def test_cells_are_paired_by_seed_and_have_one_thread(make):
     assert len({cell.folder for cell in planned.cells}) == 4
 
 
+def test_a_change_inside_an_option_applies_to_the_rows_that_chose_it(make):
+    none, _, dropout, _ = make(changes=["reg.dropout.p=0.25", "optimizer=adam", "optimizer.eps=1e-3"]).cells
+    assert none.settings.reg == {} and dropout.settings.reg["dropout"]["p"] == 0.25
+    assert none.settings.optimizer["eps"] == dropout.settings.optimizer["eps"] == 1e-3
+    for wrong, hint in (("reg.dropout.q=1", "reg.dropout.p"), ("reg.dropuot.p=1", "reg.dropout.p")):
+        with pytest.raises(UserError, match=f"no row of this study has such a key. Did you mean {hint}"):
+            make(changes=[wrong])
+
+
 def test_run_table_and_run_again(make, capfd):
     planned = plan.run(make(), jobs=1)
     table = plan.table(planned)
