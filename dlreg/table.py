@@ -143,9 +143,13 @@ def arranged(table: Table) -> Table:
 
 def render(table: Table, style: Format) -> Any:
     """A rich renderable for `rich`, else text."""
-    from dlreg import html, text
+    if style == "html":
+        from dlreg.html import page  # jinja2 comes with it
 
-    return html.page(table) if style == "html" else text.RENDERERS[style](table)
+        return page(table)
+    from dlreg.text import RENDERERS
+
+    return RENDERERS[style](table)
 
 
 def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:
