@@ -19,7 +19,7 @@ from dlreg.html import COLOURS
 from dlreg.metrics import METRICS
 from dlreg.stats import Stat
 from dlreg.table import Row, Table, curve
-from dlreg.text import MARK
+from dlreg.text import MARK, published
 
 Kind = Literal["curves", "dots", "sweep"]
 KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
@@ -93,10 +93,11 @@ def _dots(table: Table) -> Figure:
     figure = Figure(figsize=(6.2, 1.4 + 0.3 * len(rows)), dpi=200)
     axes = figure.subplots()
     unsure = False
-    for i, row in enumerate(rows):
+    seeds = [[v for r in row.runs if (v := METRICS[name].of(r, table.select)) is not None] for row in rows]
+    low, high = _reach([v for values in seeds for v in values])
+    for i, (row, values) in enumerate(zip(rows, seeds, strict=True)):
         stat = row.metrics[name]
         assert stat
-        values = [v for r in row.runs if (v := METRICS[name].of(r, table.select)) is not None]
         axes.plot(values, [i] * len(values), "o", color="#999999", markersize=3, zorder=2)
         if stat.low is not None and stat.high is not None:
             axes.plot([stat.low, stat.high], [i, i], "-", color=COLOURS[0], linewidth=2, zorder=1)
@@ -104,13 +105,18 @@ def _dots(table: Table) -> Figure:
         if paper := row.published.get(name):
             unsure |= paper.why_not is not None
             face = "none" if paper.why_not else COLOURS[1]
+            if not low <= paper.value <= high:  # it would squeeze what was measured: named beside the axis instead
+                arrow = "\N{LEFTWARDS ARROW}" if paper.value < low else "\N{RIGHTWARDS ARROW}"
+                text = f"{arrow} {published(paper, METRICS[name].digits)}"
+                axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=COLOURS[1])
+                continue
             axes.plot([paper.value], [i], "D", color=COLOURS[1], markerfacecolor=face, markersize=5, zorder=4)
     axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
     for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
         tick.set_fontweight("bold" if row.best else "normal")
     axes.set(xlabel=METRICS[name].title, ylim=(len(rows) - 0.5, -0.5))
     axes.grid(axis="y", visible=False)
-    _zoom(axes, rows, name)
+    _zoom(axes, rows, name, low, high)
     axes.plot([], [], "o", color="#999999", markersize=3, label="one seed")
     axes.plot([], [], "o-", color=COLOURS[0], linewidth=2, label="mean, 95 % interval")
     if any(name in row.published for row in rows):
@@ -211,10 +217,16 @@ def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
         axes.set_yscale("log")
 
 
-def _zoom(axes: Axes, rows: Sequence[Row], name: str) -> None:
+def _reach(values: Sequence[float]) -> tuple[float, float]:
+    """As far as the axis goes for a published value: twice the range of what was measured, to either side."""
+    span = max(max(values) - min(values), 0.05 * max(values))
+    return min(values) - 2 * span, max(values) + 2 * span
+
+
+def _zoom(axes: Axes, rows: Sequence[Row], name: str, low: float, high: float) -> None:
     """Wide intervals of few seeds must not push the means together: the axis follows means and published values."""
     anchors = [s.mean for row in rows if (s := row.metrics[name])]
-    anchors += [p.value for row in rows if (p := row.published.get(name))]
+    anchors += [p.value for row in rows if (p := row.published.get(name)) and low <= p.value <= high]
     margin = max(0.6 * (max(anchors) - min(anchors)), 0.05 * max(anchors), 1e-9)
-    low, high = axes.get_xlim()
-    axes.set_xlim(max(low, min(anchors) - margin, 0.0), min(high, max(anchors) + margin))
+    left, right = axes.get_xlim()
+    axes.set_xlim(max(left, min(anchors) - margin, 0.0), min(right, max(anchors) + margin))

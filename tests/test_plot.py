@@ -45,6 +45,16 @@ def test_dots_show_published_values_and_marks():
     assert "published" not in draw(arranged(compare(fixed())), "dots", "svg").decode()
 
 
+@pytest.mark.parametrize(("value", "beside"), [(13.2, "→ 13.20†"), (0.1, "← 0.10†"), (1.35, None)])
+def test_a_published_value_far_away_does_not_squeeze_the_axis(value, beside):
+    runs = [result("none", seed, 1.5 + seed / 10) for seed in (0, 1)]
+    table = judge([Group({"m": "a"}, runs, published={"test_error": Published(value, None, "why")})], 0)
+    text = draw(table, "dots", "svg").decode()
+    assert beside in text if beside else not re.search("[→←]", text)
+    ticks = [float(number) for number in re.findall(r">(\d\.\d+)</text>", text)]
+    assert len(ticks) > 2 and min(ticks) > 1 and max(ticks) < 2
+
+
 def test_sweep_has_the_baseline_as_a_line():
     runs = [result("none", s) for s in (0, 1)] + [result("dropout", s, 1.5) for s in (0, 1)]
     for i, p in enumerate((0.1, 0.2, 0.4)):
