@@ -26,8 +26,15 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
             last = leaf.rsplit(".", 1)[-1]
             if last in ("_target_", "name") or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
                 continue
-            words[f"{key}.{leaf}"] = "x".join(map(str, content)) if isinstance(content, list) else str(content)
+            words[f"{key}.{leaf}"] = _list(content) if isinstance(content, list) else str(content)
     return words
+
+
+def _list(values: Sequence[Any]) -> str:
+    """Widths as `800x800`; rates, epochs and ranges as they are typed, `[8,13,16]`."""
+    if values and all(isinstance(v, int) for v in values):
+        return "x".join(map(str, values))
+    return f"[{','.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}]"
 
 
 def varying(described: Sequence[dict[str, str]]) -> list[str]:

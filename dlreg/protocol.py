@@ -26,11 +26,13 @@ def protocol_of(
     lines["Selection"] = (
         "numbers at the last epoch" if select == "last" else "numbers at the epoch with the lowest validation error"
     ) + "; nothing was chosen on the test set, which was read once per run"
+    tests = _tests(rows)
     lines["Numbers"] = (
         "mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]"
         + ("; gap: test minus training error" if "gap" in metrics else "")
         + (f"; Δ: difference to the baseline in {METRICS[metrics[0]].title} over the seeds both have, paired t-test, "
-           f"Holm's correction over {_tests(rows)} rows at 5 %; bold: best, and distinguishable from every other row"
+           f"Holm's correction over {tests} row{'s' * (tests != 1)} at 5 %; "
+           "bold: best, and distinguishable from every other row"
            if any(row.baseline for row in rows) else "")
     )  # fmt: skip
     lines["Precision"] = _precision(rows, metrics[0], samples)

@@ -107,6 +107,17 @@ def test_pinned(style, table):
     assert text == path.read_text()
 
 
+def test_lists_are_labelled_as_they_are_typed():
+    config = fixed()[0].config | {"schedule": {"name": "multistep", "milestones": [8.0, 13.5], "none": []}}
+    config["model"] = config["model"] | {"hidden": [800, 400]}
+    words = describe(config)
+    assert (
+        words["schedule.milestones"] == "[8,13.5]"
+        and words["schedule.none"] == "[]"
+        and words["model.hidden"] == "800x400"
+    )
+
+
 def test_latex_is_balanced(table):
     for text in (render(table, "latex"), render(hostile_table(), "latex")):
         body = re.sub(r"\\[\\{}&%$#_]", "", text.removeprefix("% \\usepackage{booktabs}"))
