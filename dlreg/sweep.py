@@ -175,7 +175,7 @@ def _report(cells: Sequence[Cell]) -> None:
     from dlreg import table
 
     results = [experiment.result_of(cell.settings) for cell in cells]
-    ui.out.print(table.render(table.compare(results), "rich"))
+    ui.out.print(table.render(table.arranged(table.compare(results)), "rich"))
     counts = Counter(r.status for r in results)
     ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
     for cell, result in zip(cells, results, strict=True):
