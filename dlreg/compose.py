@@ -87,8 +87,12 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> dict[str, Path]:
 
 def conditional(override: Override) -> bool:
     """Whether an override sets a key inside an option, so that in a sweep it may not apply to every cell."""
-    key = override.key_or_group
-    return "." in key and key.split(".")[0] in GROUPS and not override.is_add() and not override.is_delete()
+    return in_option(override.key_or_group) and not override.is_add() and not override.is_delete()
+
+
+def in_option(key: str) -> bool:
+    """Whether a key is one of an option's own, `reg.dropout.p`."""
+    return "." in key and key.split(".")[0] in GROUPS
 
 
 def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:

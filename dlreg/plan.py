@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dlreg import durable, experiment, parts, ui, workers
-from dlreg.compose import compose
+from dlreg.compose import compose, in_option
 from dlreg.config import GROUPS, walk
 from dlreg.errors import UserError, did_you_mean
 from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
@@ -120,7 +120,7 @@ def _applying(
     Raises:
         UserError: a change applies to no row.
     """
-    inside = {word: key for word in changes if _in_option(key := word.split("=", 1)[0])}
+    inside = {word: key for word in changes if in_option(key := word.split("=", 1)[0])}
     if not inside:
         return [list(changes) for _ in rows]
     others = [word for word in changes if word not in inside]
@@ -130,10 +130,6 @@ def _applying(
         if key not in known:
             raise UserError(f"{key}: no row of this study has such a key.{did_you_mean(key, known)}")
     return [[word for word in changes if inside.get(word) in {None, *there}] for there in keys]
-
-
-def _in_option(key: str) -> bool:
-    return "." in key and key.split(".")[0] in GROUPS
 
 
 def settle(planned: Plan) -> Plan:
