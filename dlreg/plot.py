@@ -52,6 +52,8 @@ def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
     """
     if not any(row.runs for row in table.rows):
         raise UserError("no run is done yet: there is nothing to draw")
+    if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
+        raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
     with rc_context(STYLE):
         figure = {"curves": _curves, "dots": _dots, "sweep": _sweep}[kind](table)
         figure.set_layout_engine("constrained")

@@ -78,5 +78,10 @@ def test_axis_follows_the_values(values, log):
 def test_nothing_to_draw():
     with pytest.raises(UserError, match="nothing to draw"):
         draw(compare([result(status="diverged")]), "dots", "png")
+    unvalidated = result()
+    unvalidated.val = None
+    for kind in ("dots", "sweep"):
+        with pytest.raises(UserError, match="no run has a val error %"):
+            draw(compare([unvalidated], metrics=["val_error"]), kind, "png")
     with pytest.raises(UserError, match="differ in a number"):
         draw(compare(fixed()), "sweep", "png")
