@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlreg.result import Result
+from dlreg.run.result import Result
 
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal:  # a file or a pipe has no width to fit into
@@ -84,7 +84,7 @@ class Live:
 
 
 class RunReport:
-    """`dlreg.train.Report` for people."""
+    """`dlreg.run.loop.Report` for people."""
 
     def __init__(self, live: Live, task: Any, epochs: int) -> None:
         self.live, self.task, self.epochs = live, task, epochs

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torchvision.transforms import v2
 
-from dlreg.compose import compose
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose
 from dlreg.context import Context
 from dlreg.reg.base import Chain
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from dlreg import experiment, parts, ui
-from dlreg.compose import compose
-from dlreg.config import Settings
+from dlreg import ui
+from dlreg.config.build import Settings
+from dlreg.config.compose import compose
 from dlreg.data.base import Dataset, Split
+from dlreg.run import experiment, parts
 
 LOOPS = {
     "mlp 784-256-256-10": ("model=mlp", "model.hidden=[256,256]"),

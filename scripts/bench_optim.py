@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 from bench_loop import fake_mnist, timed
 
-from dlreg.compose import compose
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose
 from dlreg.reg.base import Chain
-from dlreg.train import train_step
+from dlreg.run.loop import train_step
 
 OWN = (
     ("adam", "bias_correction=false"),

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import torch
 
-from dlreg import parts
-from dlreg.compose import compose, options
+from dlreg.config.compose import compose, options
 from dlreg.data.base import Dataset
 from dlreg.data.normalize import to_unit
-from dlreg.train import train_step
+from dlreg.run import parts
+from dlreg.run.loop import train_step
 
 WITHIN = {"l2": 1.15, "weight_decay": 1.15, "maxnorm": 1.15, "label_smoothing": 1.15, "dropout": 1.25}
 LOUD = {

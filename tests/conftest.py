@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dlreg import experiment
-from dlreg.compose import compose, options
-from dlreg.config import GROUPS
+from dlreg.config.build import GROUPS
+from dlreg.config.compose import compose, options
+from dlreg.run import experiment
 
 SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 torch.set_num_threads(1)  # the suite runs on several processes

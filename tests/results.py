@@ -1,6 +1,6 @@
 """A fixed set of results: three rows, three seeds, one diverged run, one hostile name. Nothing is trained."""
 
-from dlreg.result import Result, run_id
+from dlreg.run.result import Result, run_id
 
 TEST = {"none": [2.0, 2.2, 2.1], "dropout": [1.5, 1.7, 1.62], "l2": [2.1, 2.15, 2.2]}
 

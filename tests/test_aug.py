@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import AutoAugment as TheirAutoAugment
 from torchvision.transforms.v2 import AutoAugmentPolicy, RandAugment, TrivialAugmentWide
 from torchvision.transforms.v2 import functional as tv
 
-from dlreg import cli, durable, experiment
+from dlreg import cli, durable
 from dlreg.aug import boxes, color, filters, geometry
 from dlreg.aug.autoaugment import POLICY
 from dlreg.aug.base import each, select
@@ -24,10 +24,11 @@ from dlreg.aug.mixup import beta, paste
 from dlreg.aug.policy import STANDARD, WIDE, operations
 from dlreg.aug.preview import CELL, DRAWS, GAP, LINE, label, preview
 from dlreg.aug.warp import smooth
-from dlreg.compose import compose, options
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options
 from dlreg.context import Context
 from dlreg.errors import UserError
+from dlreg.run import experiment
 
 MODES = {"nearest": InterpolationMode.NEAREST, "bilinear": InterpolationMode.BILINEAR}
 EVERY = [name for name in options("aug") if name != "none"]

@@ -7,7 +7,7 @@ import torch
 
 from dlreg.context import Context
 from dlreg.errors import UserError
-from dlreg.train import batches
+from dlreg.run.loop import batches
 
 N = 1000
 

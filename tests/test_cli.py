@@ -11,7 +11,7 @@ import pytest
 
 from dlreg import __version__
 from dlreg.cli import COMMANDS, main
-from dlreg.config import GROUPS
+from dlreg.config.build import GROUPS
 
 SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "device=cpu"]
 
@@ -130,7 +130,7 @@ def test_one_bad_cell_stops_the_sweep_before_its_first_run(bad, dlreg, tmp_path)
 
 
 def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
-    from dlreg import experiment
+    from dlreg.run import experiment
 
     real = experiment.fit
 
@@ -153,8 +153,8 @@ def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
 
 
 def test_a_cell_that_another_process_holds_is_told_and_exits_1(dlreg, tmp_path):
-    from dlreg import experiment
-    from dlreg.compose import compose
+    from dlreg.config.compose import compose
+    from dlreg.run import experiment
 
     held = experiment.folder_of(compose([*SMALL, "seed=1", "outputs=outputs"]))
     with experiment.claim(held):

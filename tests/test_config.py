@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import EVERY_OPTION
 
-from dlreg import config
-from dlreg.compose import compose
+from dlreg.config import build as config
+from dlreg.config.compose import compose
 from dlreg.errors import UserError
 
 REFUSED = {

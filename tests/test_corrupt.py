@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import experiment
 from dlreg.data.base import Dataset, Split, prepare
 from dlreg.data.corrupt import corrupted_pixels, noisy_labels, random_labels
+from dlreg.run import experiment
 
 N, K = 60_000, 10
 

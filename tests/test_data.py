@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import SHARED, Silent
 
-from dlreg import experiment
 from dlreg.data.base import Dataset, SealedTest, Split, prepare, stratified_order
 from dlreg.data.cifar import cifar10
 from dlreg.data.digits import digits
@@ -18,6 +17,7 @@ from dlreg.data.image_folder import image_folder
 from dlreg.data.mnist import mnist
 from dlreg.data.npz import read_npz
 from dlreg.errors import UserError
+from dlreg.run import experiment
 
 COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "normalize": "unit",
           "label_noise": 0.0, "corruption": "none"}  # fmt: skip

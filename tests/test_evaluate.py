@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dlreg import evaluate as evaluation
 from dlreg.data.base import Split
-from dlreg.evaluate import evaluate
+from dlreg.run import evaluate as evaluation
+from dlreg.run.evaluate import evaluate
 
 
 class Fixed(nn.Module):

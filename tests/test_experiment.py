@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import durable, experiment, parts
+from dlreg import durable
 from dlreg.errors import Interrupted, UserError
-from dlreg.result import identity, read, read_all, run_id
+from dlreg.run import experiment, parts
+from dlreg.run.result import identity, read, read_all, run_id
 
 
 class Stop(BaseException):

@@ -7,11 +7,11 @@ import torch
 from conftest import Silent
 from torch import nn
 
-from dlreg import experiment
-from dlreg.compose import compose, options
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options
 from dlreg.model.lenet import LocalConv2d
 from dlreg.norm.weights import weight as weight_norm
+from dlreg.run import experiment
 
 LAYERS = {  # layer, n_in, n_out: connections of a unit
     "linear": (lambda: nn.Linear(400, 600), 400, 600),

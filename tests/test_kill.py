@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import durable, experiment
-from dlreg.result import read, read_all
+from dlreg import durable
+from dlreg.run import experiment
+from dlreg.run.result import read, read_all
 
 KILLS = 40
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dlreg import landscape
 from dlreg.cli import main
-from dlreg.compose import compose
-from dlreg.config import build
-from dlreg.landscape import SURFACES, Path, descend
+from dlreg.config.build import build
+from dlreg.config.compose import compose
+from dlreg.landscape import surfaces as landscape
+from dlreg.landscape.surfaces import SURFACES, Path, descend
 
 
 @functools.cache

@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 import dlreg
-from dlreg.compose import options
-from dlreg.config import GROUPS, conf_dir
+from dlreg.config.build import GROUPS, conf_dir
+from dlreg.config.compose import options
 
 PACKAGE = Path(dlreg.__file__).parent
 TECHNIQUES = ("init", "norm", "optimizer", "schedule", "reg", "aug", "model", "data")
@@ -15,7 +15,7 @@ SEAMS = {
     ("aug", "reg"),
     ("aug", "model"),
 }  # the only roads between technique packages
-UPPER = ("train", "experiment", "parts", "evaluate", "sweep", "compose", "commands", "cli", "ui", "table", "config")
+UPPER = ("run", "study", "report", "config", "commands", "cli", "ui")
 
 
 def imports(path):
@@ -48,7 +48,7 @@ def test_technique_packages_import_downward_only():
 
 
 def test_train_knows_no_technique():
-    for name in imports(PACKAGE / "train.py"):
+    for name in imports(PACKAGE / "run" / "loop.py"):
         parts = name.split(".")
         if parts[0] == "dlreg" and len(parts) > 1 and parts[1] in TECHNIQUES:
             assert parts[1:3] in (["data", "base"], ["data", "normalize"], ["reg", "base"]), name
@@ -57,7 +57,7 @@ def test_train_knows_no_technique():
 def test_only_build_instantiates():
     for path in PACKAGE.rglob("*.py"):
         assert not any("instantiate" in name for name in imports(path)), path
-        if path.name != "config.py":
+        if path.name != "build.py":
             assert "importlib.import_module" not in path.read_text(), path
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from dlreg.compose import compose, options
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options
 from dlreg.errors import UserError
 from dlreg.model.blocks import WEIGHT_LAYERS, Activation, Residual, activation, weight_layers
 from dlreg.model.lenet import LocalConv2d

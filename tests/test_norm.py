@@ -9,7 +9,6 @@ from conftest import Silent
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from dlreg import experiment
 from dlreg.errors import UserError
 from dlreg.init import fill
 from dlreg.model.blocks import Through, weight_layers, weights
@@ -17,6 +16,7 @@ from dlreg.model.lenet import LocalConv2d
 from dlreg.norm import layers
 from dlreg.norm import weights as by_weight
 from dlreg.reg.dropout import Dropout
+from dlreg.run import experiment
 
 EPS = 1e-5
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from conftest import Silent
 
-from dlreg import experiment, parts, train
-from dlreg.compose import compose, options
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options
 from dlreg.errors import UserError
 from dlreg.optimizer.base import Rule
+from dlreg.run import experiment, parts
+from dlreg.run import loop as train
 
 DRAWS = 200
 STEPS = 12

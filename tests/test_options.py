@@ -7,11 +7,12 @@ import pytest
 import torch
 from conftest import EVERY_OPTION, Silent
 
-from dlreg import durable, experiment, parts
+from dlreg import durable
 from dlreg.commands.list import headline
-from dlreg.compose import options
-from dlreg.config import GROUPS, hyperparameters, locate
-from dlreg.result import run_id
+from dlreg.config.build import GROUPS, hyperparameters, locate
+from dlreg.config.compose import options
+from dlreg.run import experiment, parts
+from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
 STACKED = [(g, n) for g, n in EVERY_OPTION if GROUPS[g].stack]

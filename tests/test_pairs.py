@@ -6,15 +6,15 @@ import math
 import pytest
 import torch
 
-from dlreg import parts
-from dlreg.compose import compose, options
-from dlreg.config import GROUPS
+from dlreg.config.build import GROUPS
+from dlreg.config.compose import compose, options
 from dlreg.context import Progress
 from dlreg.data.base import Dataset, Split
 from dlreg.data.normalize import to_unit
-from dlreg.evaluate import evaluate
 from dlreg.reg.base import Chain, Regularizer
-from dlreg.train import train_step
+from dlreg.run import parts
+from dlreg.run.evaluate import evaluate
+from dlreg.run.loop import train_step
 
 CATALOGUE = [(g, word) for g in GROUPS if GROUPS[g].stack for word in options(g) if word != "none"]
 SMALL = ["model=resnet", "model.depth=8", "model.width=2", "device=cpu", "data.normalize=unit", "optimizer.lr=0.01"]

@@ -7,11 +7,13 @@ from collections import Counter
 import pytest
 from results import result as fake
 
-from dlreg import durable, experiment, plan
+from dlreg import durable
 from dlreg.commands import study as command
 from dlreg.errors import UserError
-from dlreg.result import Result, read_all
-from dlreg.study import find, load, state, studies
+from dlreg.run import experiment
+from dlreg.run.result import Result, read_all
+from dlreg.study import plan
+from dlreg.study.file import find, load, state, studies
 
 STUDY = """
 title: two rows
@@ -220,7 +222,7 @@ def test_seeds(text, seeds):
 
 
 def test_json_of_a_study_names_its_rows(make):
-    from dlreg.table import render
+    from dlreg.report.table import render
 
     content = json.loads(render(plan.table(make()), "json"))
     assert [row["label"] for row in content["rows"]] == [{"method": "none"}, {"method": "dropout"}]

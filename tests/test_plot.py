@@ -9,8 +9,8 @@ from PIL import Image
 from results import fixed, result
 
 from dlreg.errors import UserError
-from dlreg.plot import KINDS, draw, geometric
-from dlreg.table import Group, Published, arranged, compare, judge
+from dlreg.report.plot import KINDS, draw, geometric
+from dlreg.report.table import Group, Published, arranged, compare, judge
 
 
 def swept():

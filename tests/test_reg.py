@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from toy import begun, float64, half_squared, linear, regression, train
 
-from dlreg import experiment
 from dlreg.context import Progress
 from dlreg.errors import UserError
 from dlreg.reg.base import Chain
@@ -20,7 +19,8 @@ from dlreg.reg.penalties import L1, L2, ElasticNet, L1Late, Lq
 from dlreg.reg.sparsity import ActivationL1, KLSparsity
 from dlreg.reg.toward import L2To, Tie
 from dlreg.reg.weight_decay import WeightDecay
-from dlreg.train import train_step
+from dlreg.run import experiment
+from dlreg.run.loop import train_step
 
 PLAIN = {"layers": None, "biases": False}
 

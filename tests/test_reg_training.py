@@ -11,14 +11,15 @@ from conftest import Silent
 from torch import nn
 from toy import begun, data_of
 
-from dlreg import durable, experiment, parts
+from dlreg import durable
 from dlreg.context import Progress
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
-from dlreg.evaluate import evaluate
 from dlreg.reg.averages import EMA, SWA
 from dlreg.reg.early_stopping import EarlyStopping, best_epoch
 from dlreg.reg.ensemble import Committee, out_of_bag
+from dlreg.run import experiment, parts
+from dlreg.run.evaluate import evaluate
 
 
 def oracle(values, patience, min_delta):

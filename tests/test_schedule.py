@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dlreg import cli
-from dlreg.compose import compose, options
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options
 from dlreg.context import Progress
 from dlreg.errors import UserError
 from dlreg.schedule.base import multiplier

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from dlreg.stats import Stat, best, binomial_se, detectable, differences, holm, interval, paired_p
+from dlreg.report.stats import Stat, best, binomial_se, detectable, differences, holm, interval, paired_p
 
 
 def rows(values):

@@ -3,8 +3,8 @@
 import pytest
 
 from dlreg.errors import UserError
-from dlreg.plan import plan
-from dlreg.study import load, studies
+from dlreg.study.file import load, studies
+from dlreg.study.plan import plan
 
 EVERY_BUDGET = [(name, budget) for name, path in studies().items() for budget in load(path).budgets]
 

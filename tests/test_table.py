@@ -17,9 +17,9 @@ import pytest
 from results import TEST, fixed, result
 from rich.console import Console
 
-from dlreg.label import describe
-from dlreg.metrics import METRICS
-from dlreg.table import Group, Published, arranged, compare, curve, judge, render
+from dlreg.report.label import describe
+from dlreg.report.metrics import METRICS
+from dlreg.report.table import Group, Published, arranged, compare, curve, judge, render
 
 PINNED = Path(__file__).parent / "pinned"
 HOSTILE = [

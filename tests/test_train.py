@@ -11,9 +11,9 @@ from torch import nn
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
 from dlreg.errors import Diverged
-from dlreg.evaluate import evaluate
 from dlreg.reg.base import Chain, Regularizer
-from dlreg.train import Loop, batches, fit, train_step
+from dlreg.run.evaluate import evaluate
+from dlreg.run.loop import Loop, batches, fit, train_step
 
 CPU = torch.device("cpu")
 

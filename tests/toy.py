@@ -9,7 +9,7 @@ from torch import nn
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
 from dlreg.reg.base import Chain
-from dlreg.train import Loop, fit
+from dlreg.run.loop import Loop, fit
 
 CPU = torch.device("cpu")
 
@@ -45,7 +45,7 @@ def float64():
 
 
 def train(parts, data, model, *, lr=0.1, epochs=100, batch=None, criterion=half_squared, optimizer=None, seed=0):
-    """Full-batch gradient descent through `dlreg.train.fit`, unless told otherwise. Returns the final model."""
+    """Full-batch gradient descent through `dlreg.run.loop.fit`, unless told otherwise. Returns the final model."""
     with float64():
         context, reg = Context(seed, CPU), Chain(parts)
         reg.begin("chain", context)

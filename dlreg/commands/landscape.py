@@ -11,8 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from dlreg import ui
-from dlreg.compose import compose, options, user_config_dirs
-from dlreg.config import build
+from dlreg.config.build import build
+from dlreg.config.compose import compose, options, user_config_dirs
 from dlreg.errors import UserError, did_you_mean
 
 DESCRIPTION = """The paths of optimizers on two-dimensional surfaces, and the loss against the step.
@@ -33,7 +33,7 @@ NUMBERS: dict[str, tuple[type, float, float]] = {  # default, least
 
 def run(argv: list[str]) -> int:
     """Run the optimizers, draw, print the table; returns the exit status."""
-    from dlreg import landscape
+    from dlreg.landscape import surfaces as landscape
 
     folders, rest = user_config_dirs(argv)
     parser = argparse.ArgumentParser(
@@ -141,7 +141,7 @@ def _table(paths: dict[str, list[Any]], tolerance: float) -> Table:
 
 
 def _draw(paths: dict[str, list[Any]], file: File, gif: bool, tolerance: float) -> list[File]:
-    from dlreg import landscape_figure
+    from dlreg.landscape import figure as landscape_figure
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from dlreg import ui
 from dlreg.commands.study import WORDS
 from dlreg.commands.table import add_table_arguments, collect, write
-from dlreg.compose import user_config_dirs
+from dlreg.config.compose import user_config_dirs
 from dlreg.errors import UserError
 
 
@@ -29,7 +29,7 @@ def run(argv: list[str]) -> int:
     if style not in ("png", "svg"):
         raise UserError(f"-o {given.output} must end in .png or .svg")
     table = collect(given, folders)
-    from dlreg.plot import draw  # matplotlib is slow to load
+    from dlreg.report.plot import draw  # matplotlib is slow to load
 
     write(given.output, draw(table, given.kind, style))
     ui.out.print(str(given.output), markup=False)

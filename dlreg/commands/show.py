@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 from dlreg import ui
 from dlreg.commands.list import headline
-from dlreg.compose import compose, options, user_config_dirs
-from dlreg.config import GROUPS, Settings, build, hyperparameters, locate
+from dlreg.config.build import GROUPS, Settings, build, hyperparameters, locate
+from dlreg.config.compose import compose, options, user_config_dirs
 from dlreg.errors import UserError, did_you_mean
 from dlreg.schedule.base import multiplier
 from dlreg.schedule.preview import STEPS, bars, curve, save_png
@@ -73,8 +73,8 @@ def _preview(settings: Settings, title: str, path: str) -> None:
     from dlreg.aug.preview import preview
     from dlreg.context import Context
     from dlreg.data.normalize import channel_mean, to_unit
-    from dlreg.experiment import load
     from dlreg.reg.base import Chain
+    from dlreg.run.experiment import load
 
     dataset = load(settings.data)
     if dataset.train.x.dim() != 4:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlreg import ui, workers
-from dlreg.compose import user_config_dirs
+from dlreg import ui
+from dlreg.config.compose import user_config_dirs
 from dlreg.errors import UserError
+from dlreg.study import workers
 
 if TYPE_CHECKING:
-    from dlreg.plan import Plan
+    from dlreg.study.plan import Plan
 
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
@@ -64,8 +65,8 @@ def named(words: Sequence[str]) -> str | None:
 
 def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
     """The plan that the arguments of a command describe."""
-    from dlreg.plan import plan
-    from dlreg.study import find
+    from dlreg.study.file import find
+    from dlreg.study.plan import plan
 
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
@@ -91,7 +92,7 @@ def _seeds(text: str) -> list[int]:
 
 
 def _row(text: str) -> Any:
-    from dlreg.study import StudyRow
+    from dlreg.study.file import StudyRow
 
     label, colon, words = text.partition(":")
     if not colon or not label.strip() or any("=" not in word for word in words.split()):
@@ -102,7 +103,7 @@ def _row(text: str) -> Any:
 def _list(words: Sequence[str], folders: Sequence[str]) -> None:
     from rich.table import Table
 
-    from dlreg import study
+    from dlreg.study import file as study
 
     outputs = Path(next((w.split("=", 1)[1] for w in words if w.startswith("outputs=")), "outputs"))
     drawn = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -119,9 +120,9 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _dry_run(plan: Plan, jobs: int) -> None:
-    from dlreg import experiment
-    from dlreg import plan as plans
-    from dlreg.protocol import duration
+    from dlreg.report.protocol import duration
+    from dlreg.run import experiment
+    from dlreg.study import plan as plans
 
     todo = []
     for cell in [*plan.trial_cells, *plan.cells]:
@@ -142,10 +143,10 @@ def _dry_run(plan: Plan, jobs: int) -> None:
 
 
 def _run(plan: Plan, jobs: int) -> int:
-    from dlreg import plan as plans
-    from dlreg import table
     from dlreg.commands.train import _signals
-    from dlreg.result import STATUSES
+    from dlreg.report import table
+    from dlreg.run.result import STATUSES
+    from dlreg.study import plan as plans
 
     ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
     with _signals():

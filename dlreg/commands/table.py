@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dlreg import durable, ui
 from dlreg.commands.study import WORDS, add_arguments, named, planned
-from dlreg.compose import user_config_dirs
+from dlreg.config.compose import user_config_dirs
 from dlreg.errors import UserError, did_you_mean
-from dlreg.metrics import METRICS
-from dlreg.result import read_all
-from dlreg.study import studies
-from dlreg.table import FORMATS, Table, arranged, compare, render
+from dlreg.report.metrics import METRICS
+from dlreg.report.table import FORMATS, Table, arranged, compare, render
+from dlreg.run.result import read_all
+from dlreg.study.file import studies
 
 
 def run(argv: list[str]) -> int:
@@ -98,7 +98,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
-    from dlreg import plan
+    from dlreg.study import plan
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")

@@ -1,4 +1,4 @@
-"""`dlreg train`: Hydra composes, `dlreg.experiment` runs."""
+"""`dlreg train`: Hydra composes, `dlreg.run.experiment` runs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dlreg.compose import checked, conditional, explain, user_config_dirs
-from dlreg.config import Settings, conf_dir
+from dlreg.config.build import Settings, conf_dir
+from dlreg.config.compose import checked, conditional, explain, user_config_dirs
 from dlreg.errors import Interrupted, UserError
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")
@@ -70,7 +70,8 @@ _refused: list[UserError] = []
 
 
 def _cell(cfg: DictConfig, job: Any) -> Any:
-    from dlreg import experiment, ui
+    from dlreg import ui
+    from dlreg.run import experiment
 
     settings = checked(cfg, job.runtime.choices)
     live = ui.live or ui.Live(bars=False)
@@ -80,7 +81,8 @@ def _cell(cfg: DictConfig, job: Any) -> Any:
 
 
 def _single(settings: Settings) -> Any:
-    from dlreg import experiment, ui
+    from dlreg import ui
+    from dlreg.run import experiment
 
     folder = experiment.folder_of(settings)
     before = None if settings.rerun else experiment.finished_result(folder)

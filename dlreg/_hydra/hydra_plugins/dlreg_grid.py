@@ -1,4 +1,4 @@
-"""Hydra 1.3 takes a sweeper only from this namespace package; the work is in `dlreg.sweep`."""
+"""Hydra 1.3 takes a sweeper only from this namespace package; the work is in `dlreg.study.sweep`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Run the grid that the overrides describe."""
-        from dlreg.sweep import sweep  # torch comes with it; Hydra imports this file at every start
+        from dlreg.study.sweep import sweep  # torch comes with it; Hydra imports this file at every start
 
         sweep(arguments, self.loader, self.config, self.launcher)

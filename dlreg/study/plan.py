@@ -11,14 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dlreg import durable, experiment, parts, ui, workers
-from dlreg.compose import compose, in_option
-from dlreg.config import GROUPS, walk
+from dlreg import durable, ui
+from dlreg.config.build import GROUPS, walk
+from dlreg.config.compose import compose, in_option
 from dlreg.errors import UserError, did_you_mean
-from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
-from dlreg.study import Budget, PublishedCell, Study, StudyRow, grid, load
-from dlreg.sweep import Cell, run_cells
-from dlreg.table import Group, Published, Table, judge
+from dlreg.report.table import Group, Published, Table, judge
+from dlreg.run import experiment, parts
+from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
+from dlreg.study import workers
+from dlreg.study.file import Budget, PublishedCell, Study, StudyRow, grid, load
+from dlreg.study.sweep import Cell, run_cells
 
 
 @dataclass(frozen=True)

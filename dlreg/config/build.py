@@ -76,7 +76,7 @@ class Settings(BaseModel):
 
 def conf_dir() -> Path:
     """The folder of YAML options: `dlreg/conf` in a wheel, `conf` beside the package in a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     for candidate in (here / "conf", here.parent / "conf"):
         if (candidate / "config.yaml").is_file():
             return candidate

@@ -16,12 +16,13 @@ from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
-from dlreg import experiment, parts, ui
+from dlreg import ui
 from dlreg.commands import train
-from dlreg.compose import checked, explain
-from dlreg.config import GROUPS, Settings, walk
+from dlreg.config.build import GROUPS, Settings, walk
+from dlreg.config.compose import checked, explain
 from dlreg.errors import UserError, did_you_mean
-from dlreg.result import Result
+from dlreg.run import experiment, parts
+from dlreg.run.result import Result
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, R
 
 def _report(cells: Sequence[Cell]) -> None:
     """The table, and what did not go well."""
-    from dlreg import table
+    from dlreg.report import table
 
     results = [experiment.result_of(cell.settings) for cell in cells]
     ui.out.print(table.render(table.arranged(table.compare(results)), "rich"))

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from dlreg.label import describe, place, plainest, varying
-from dlreg.metrics import METRICS, Select
-from dlreg.protocol import protocol_of
-from dlreg.result import STATUSES, Result
-from dlreg.stats import Difference, Stat, best, differences
+from dlreg.report.label import describe, place, plainest, varying
+from dlreg.report.metrics import METRICS, Select
+from dlreg.report.protocol import protocol_of
+from dlreg.report.stats import Difference, Stat, best, differences
+from dlreg.run.result import STATUSES, Result
 
 Format = Literal["rich", "md", "latex", "csv", "json", "html"]
 FORMATS: tuple[Format, ...] = ("rich", "md", "latex", "csv", "json", "html")
@@ -144,10 +144,10 @@ def arranged(table: Table) -> Table:
 def render(table: Table, style: Format) -> Any:
     """A rich renderable for `rich`, else text."""
     if style == "html":
-        from dlreg.html import page  # jinja2 comes with it
+        from dlreg.report.html import page  # jinja2 comes with it
 
         return page(table)
-    from dlreg.text import RENDERERS
+    from dlreg.report.text import RENDERERS
 
     return RENDERERS[style](table)
 

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlreg.config import GROUPS
-from dlreg.label import describe
-from dlreg.metrics import METRICS, Select
-from dlreg.result import STATUSES, Result
-from dlreg.stats import Stat, binomial_se, detectable
+from dlreg.config.build import GROUPS
+from dlreg.report.label import describe
+from dlreg.report.metrics import METRICS, Select
+from dlreg.report.stats import Stat, binomial_se, detectable
+from dlreg.run.result import STATUSES, Result
 
 if TYPE_CHECKING:
-    from dlreg.table import Row
+    from dlreg.report.table import Row
 
 
 def protocol_of(

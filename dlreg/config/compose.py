@@ -16,7 +16,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dlreg.config import GROUPS, Settings, conf_dir, settings
+from dlreg.config.build import GROUPS, Settings, conf_dir, settings
 from dlreg.errors import UserError, did_you_mean
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dlreg.config import GROUPS, walk
-from dlreg.result import NOT_IDENTITY, NOT_IDENTITY_DATA
+from dlreg.config.build import GROUPS, walk
+from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
 
 PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
 

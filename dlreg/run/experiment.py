@@ -18,18 +18,18 @@ import filelock
 import torch
 
 from dlreg import durable
-from dlreg.config import Settings
+from dlreg.config.build import Settings
 from dlreg.context import Context, Progress
 from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged, Interrupted, UserError
-from dlreg.evaluate import evaluate
 from dlreg.model.blocks import NORM_LAYERS
-from dlreg.parts import autocast, idle_norm, load, make_chain, make_data, make_parts, make_schedule, resolve
-from dlreg.provenance import fingerprint, git_state, versions
 from dlreg.reg.base import Fitted, Regularizer
-from dlreg.result import FINAL, Result, read, run_id
-from dlreg.train import Loop, Report, fit, train_step
+from dlreg.run.evaluate import evaluate
+from dlreg.run.loop import Loop, Report, fit, train_step
+from dlreg.run.parts import autocast, idle_norm, load, make_chain, make_data, make_parts, make_schedule, resolve
+from dlreg.run.provenance import fingerprint, git_state, versions
+from dlreg.run.result import FINAL, Result, read, run_id
 
 
 class Busy(Exception):

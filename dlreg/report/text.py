@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dlreg.metrics import METRICS
-from dlreg.result import STATUSES
-from dlreg.stats import Stat
-from dlreg.table import Published, Row, Table
+from dlreg.report.metrics import METRICS
+from dlreg.report.stats import Stat
+from dlreg.report.table import Published, Row, Table
+from dlreg.run.result import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from dlreg import __version__
-from dlreg.config import Settings
+from dlreg.config.build import Settings
 
 
 def fingerprint(settings: Settings) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def versions() -> dict[str, str]:
 @functools.cache
 def git_state() -> dict[str, Any] | None:
     """The commit of the dlreg checkout that ran, and whether it had changes; None outside a checkout."""
-    top = Path(__file__).resolve().parent.parent
+    top = Path(__file__).resolve().parents[2]
     if not (top / ".git").exists():
         return None
     command = ["git", "-C", str(top), "status", "--porcelain=v2", "--branch", "--untracked-files=no"]

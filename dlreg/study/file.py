@@ -1,4 +1,4 @@
-"""A comparison as data: the YAML of a study, checked, and where studies lie. What is run of it: `dlreg.plan`."""
+"""A comparison as data: the YAML of a study, checked, and where studies lie. What is run of it: `dlreg.study.plan`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yaml import YAMLError
 
-from dlreg.config import conf_dir
+from dlreg.config.build import conf_dir
 from dlreg.errors import UserError, did_you_mean
-from dlreg.metrics import METRICS, Select
-from dlreg.protocol import duration
-from dlreg.result import read
+from dlreg.report.metrics import METRICS, Select
+from dlreg.report.protocol import duration
+from dlreg.run.result import read
 
 BudgetName = Literal["smoke", "laptop", "paper"]
 

@@ -19,8 +19,8 @@ from dlreg.context import Context, Progress
 from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged
-from dlreg.evaluate import Tally, evaluate
 from dlreg.reg.base import Chain, Fitted, History
+from dlreg.run.evaluate import Tally, evaluate
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
 Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dlreg.result import Result
+from dlreg.run.result import Result
 
 Select = Literal["last", "best_val"]
 

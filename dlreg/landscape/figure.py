@@ -1,4 +1,4 @@
-"""Pictures of `dlreg.landscape`: contours with paths, and the loss against the step."""
+"""Pictures of `dlreg.landscape.surfaces`: contours with paths, and the loss against the step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dlreg.landscape import SURFACES, Path, Surface
+from dlreg.landscape.surfaces import SURFACES, Path, Surface
 
 # Okabe and Ito's colours are told apart by colour-blind readers; line styles and markers by a grey printer.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -1,0 +1,1 @@
+"""dlreg: overrides -> checked settings -> built objects."""

@@ -1,0 +1,1 @@
+"""Results -> statistics -> table -> terminal, Markdown, LaTeX, CSV, JSON, HTML, pictures."""

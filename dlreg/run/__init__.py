@@ -1,0 +1,1 @@
+"""One experiment, start to end: parts, loop, evaluation, result, durable writes, provenance."""
