@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from dlreg import ui
-from dlreg.config.build import Settings
 from dlreg.config.compose import compose
+from dlreg.config.schema import Settings
 from dlreg.data.base import Dataset, Split
 from dlreg.run import experiment, parts
 

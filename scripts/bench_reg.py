@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.data.base import Dataset
 from dlreg.data.normalize import to_unit
 from dlreg.run import parts

@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dlreg.config.build import GROUPS
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
+from dlreg.config.schema import GROUPS
 from dlreg.run import experiment
 
 SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

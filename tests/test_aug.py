@@ -25,7 +25,8 @@ from dlreg.aug.policy import STANDARD, WIDE, operations
 from dlreg.aug.preview import CELL, DRAWS, GAP, LINE, label, preview
 from dlreg.aug.warp import smooth
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.context import Context
 from dlreg.errors import UserError
 from dlreg.run import experiment

@@ -11,7 +11,7 @@ import pytest
 
 from dlreg import __version__
 from dlreg.cli import COMMANDS, main
-from dlreg.config.build import GROUPS
+from dlreg.config.schema import GROUPS
 
 SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "device=cpu"]
 

@@ -7,8 +7,10 @@ import pytest
 import torch
 from conftest import EVERY_OPTION
 
-from dlreg.config import build as config
+from dlreg.config.build import build
+from dlreg.config.check import settings as check
 from dlreg.config.compose import compose
+from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError
 
 REFUSED = {
@@ -72,7 +74,7 @@ def test_every_number_refuses_what_is_none():
     tried = 0
     for group, name in EVERY_OPTION:
         whole = compose([f"{group}={name}"]).model_dump()
-        stack = config.GROUPS[group].stack
+        stack = GROUPS[group].stack
         for word, node in (whole[group] if stack else {"": whole[group]}).items():
             for key in [k for k, v in node.items() if isinstance(v, float)]:
                 for bad in (math.nan, math.inf, "text", [1.0]):
@@ -82,7 +84,7 @@ def test_every_number_refuses_what_is_none():
                     with pytest.raises(
                         UserError, match=rf"^{'.'.join(filter(None, (group, word, key)))}\S*="
                     ) as refusal:
-                        config.settings(tree)
+                        check(tree)
                     assert len(str(refusal.value).splitlines()) == 1
     assert tried > 100
 
@@ -113,7 +115,7 @@ def test_a_model_brings_its_own_norm_unless_told_otherwise():
 
 def test_torch_classes_can_be_named_directly():
     node = {"_target_": "torch.optim.SGD", "name": "mine", "lr": 0.1, "momentum": 0.5}
-    optimizer = config.build("optimizer", node)([torch.nn.Parameter(torch.zeros(2))])
+    optimizer = build("optimizer", node)([torch.nn.Parameter(torch.zeros(2))])
     assert optimizer.defaults["momentum"] == 0.5
 
 
@@ -136,6 +138,6 @@ def test_plugins_and_config_dir(tmp_path, monkeypatch):
         compose(words, ["conf"])
     monkeypatch.setenv("DLREG_PLUGINS", "mytricks")
     chosen = compose(words, ["conf"])
-    assert config.build("reg", chosen.reg["gradient_noise"]).sigma == 0.2
+    assert build("reg", chosen.reg["gradient_noise"]).sigma == 0.2
     with pytest.raises(UserError, match=r"sigma=-1 must be greater than or equal to 0"):
         compose([*words[:1], "reg.gradient_noise.sigma=-1"], ["conf"])

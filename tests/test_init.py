@@ -8,7 +8,8 @@ from conftest import Silent
 from torch import nn
 
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.model.lenet import LocalConv2d
 from dlreg.norm.weights import weight as weight_norm
 from dlreg.run import experiment

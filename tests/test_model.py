@@ -10,7 +10,8 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.errors import UserError
 from dlreg.model.blocks import WEIGHT_LAYERS, Activation, Residual, activation, weight_layers
 from dlreg.model.lenet import LocalConv2d

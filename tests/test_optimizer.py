@@ -10,7 +10,8 @@ import torch
 from conftest import Silent
 
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.errors import UserError
 from dlreg.optimizer.base import Rule
 from dlreg.run import experiment, parts

@@ -9,8 +9,9 @@ from conftest import EVERY_OPTION, Silent
 
 from dlreg import durable
 from dlreg.commands.list import headline
-from dlreg.config.build import GROUPS, hyperparameters, locate
-from dlreg.config.compose import options
+from dlreg.config.build import hyperparameters, locate
+from dlreg.config.options import options
+from dlreg.config.schema import GROUPS
 from dlreg.run import experiment, parts
 from dlreg.run.result import run_id
 

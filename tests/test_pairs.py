@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from dlreg.config.build import GROUPS
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
+from dlreg.config.schema import GROUPS
 from dlreg.context import Progress
 from dlreg.data.base import Dataset, Split
 from dlreg.data.normalize import to_unit

@@ -222,7 +222,7 @@ def test_seeds(text, seeds):
 
 
 def test_json_of_a_study_names_its_rows(make):
-    from dlreg.report.table import render
+    from dlreg.report.render import render
 
     content = json.loads(render(plan.table(make()), "json"))
     assert [row["label"] for row in content["rows"]] == [{"method": "none"}, {"method": "dropout"}]

@@ -9,8 +9,9 @@ from PIL import Image
 from results import fixed, result
 
 from dlreg.errors import UserError
+from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.plot import KINDS, draw, geometric
-from dlreg.report.table import Group, Published, arranged, compare, judge
+from dlreg.report.table import Published
 
 
 def swept():

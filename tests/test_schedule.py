@@ -9,7 +9,8 @@ import torch
 
 from dlreg import cli
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options
+from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.context import Progress
 from dlreg.errors import UserError
 from dlreg.schedule.base import multiplier

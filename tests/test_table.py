@@ -17,9 +17,11 @@ import pytest
 from results import TEST, fixed, result
 from rich.console import Console
 
+from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
-from dlreg.report.table import Group, Published, arranged, compare, curve, judge, render
+from dlreg.report.render import render
+from dlreg.report.table import Published, curve
 
 PINNED = Path(__file__).parent / "pinned"
 HOSTILE = [

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from dlreg import ui
 from dlreg.config.build import build
-from dlreg.config.compose import compose, options, user_config_dirs
+from dlreg.config.compose import compose
+from dlreg.config.options import options, user_config_dirs
 from dlreg.errors import UserError, did_you_mean
 
 DESCRIPTION = """The paths of optimizers on two-dimensional surfaces, and the loss against the step.

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.table import Table
 
 from dlreg import ui
-from dlreg.config.build import GROUPS
-from dlreg.config.compose import options, user_config_dirs
+from dlreg.config.options import options, user_config_dirs
+from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, did_you_mean
 
 

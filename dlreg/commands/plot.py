@@ -8,7 +8,7 @@ from pathlib import Path
 from dlreg import ui
 from dlreg.commands.study import WORDS
 from dlreg.commands.table import add_table_arguments, collect, write
-from dlreg.config.compose import user_config_dirs
+from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 
 

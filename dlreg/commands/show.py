@@ -11,8 +11,10 @@ from typing import Annotated, Any
 
 from dlreg import ui
 from dlreg.commands.list import headline
-from dlreg.config.build import GROUPS, Settings, build, hyperparameters, locate
-from dlreg.config.compose import compose, options, user_config_dirs
+from dlreg.config.build import build, hyperparameters, locate
+from dlreg.config.compose import compose
+from dlreg.config.options import options, user_config_dirs
+from dlreg.config.schema import GROUPS, Settings
 from dlreg.errors import UserError, did_you_mean
 from dlreg.schedule.base import multiplier
 from dlreg.schedule.preview import STEPS, bars, curve, save_png

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlreg import ui
-from dlreg.config.compose import user_config_dirs
+from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 from dlreg.study import workers
 
@@ -144,7 +144,7 @@ def _dry_run(plan: Plan, jobs: int) -> None:
 
 def _run(plan: Plan, jobs: int) -> int:
     from dlreg.commands.train import _signals
-    from dlreg.report import table
+    from dlreg.report.render import render
     from dlreg.run.result import STATUSES
     from dlreg.study import plan as plans
 
@@ -152,7 +152,7 @@ def _run(plan: Plan, jobs: int) -> int:
     with _signals():
         plan = plans.run(plan, jobs)
     found = plans.table(plan)
-    ui.out.print(table.render(found, "rich"))
+    ui.out.print(render(found, "rich"))
     counts = Counter({status: 0 for status in STATUSES})
     for row in found.rows:
         counts.update(row.status)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from dlreg import durable, ui
 from dlreg.commands.study import WORDS, add_arguments, named, planned
-from dlreg.config.compose import user_config_dirs
+from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError, did_you_mean
+from dlreg.report.judge import arranged, compare
 from dlreg.report.metrics import METRICS
-from dlreg.report.table import FORMATS, Table, arranged, compare, render
+from dlreg.report.render import FORMATS, render
+from dlreg.report.table import Table
 from dlreg.run.result import read_all
 from dlreg.study.file import studies
 

@@ -17,8 +17,10 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dlreg.config.build import Settings, conf_dir
-from dlreg.config.compose import checked, conditional, explain, user_config_dirs
+from dlreg.config.compose import checked, conditional
+from dlreg.config.explain import explain
+from dlreg.config.options import conf_dir, user_config_dirs
+from dlreg.config.schema import Settings
 from dlreg.errors import Interrupted, UserError
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")

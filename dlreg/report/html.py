@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from dlreg.report.cells import INTERVAL, cells, footer, published_title
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
-from dlreg.report.text import INTERVAL, cells, footer, published_title
 
 # Okabe and Ito's eight colours, which the colour-blind can tell apart, minus yellow, plus line patterns when they run out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

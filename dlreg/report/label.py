@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dlreg.config.build import GROUPS, walk
+from dlreg.config.schema import GROUPS, walk
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
 
 PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dlreg.errors import UserError
+from dlreg.report.cells import MARK, published
 from dlreg.report.html import COLOURS
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table, curve
-from dlreg.report.text import MARK, published
 
 Kind = Literal["curves", "dots", "sweep"]
 KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")

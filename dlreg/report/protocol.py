@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlreg.config.build import GROUPS
+from dlreg.config.schema import GROUPS
 from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.stats import Stat, binomial_se, detectable
+from dlreg.report.table import Row
 from dlreg.run.result import STATUSES, Result
-
-if TYPE_CHECKING:
-    from dlreg.report.table import Row
 
 
 def protocol_of(

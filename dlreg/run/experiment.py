@@ -18,7 +18,7 @@ import filelock
 import torch
 
 from dlreg import durable
-from dlreg.config.build import Settings
+from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress
 from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit

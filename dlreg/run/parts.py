@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlreg.config.build import Settings, build
+from dlreg.config.build import build
+from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
 from dlreg.errors import UserError

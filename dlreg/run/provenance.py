@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from dlreg import __version__
-from dlreg.config.build import Settings
+from dlreg.config.schema import Settings
 
 
 def fingerprint(settings: Settings) -> dict[str, Any]:

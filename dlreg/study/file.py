@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yaml import YAMLError
 
-from dlreg.config.build import conf_dir
+from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import duration

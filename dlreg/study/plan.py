@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from dlreg import durable, ui
-from dlreg.config.build import GROUPS, walk
 from dlreg.config.compose import compose, in_option
+from dlreg.config.schema import GROUPS, walk
 from dlreg.errors import UserError, did_you_mean
-from dlreg.report.table import Group, Published, Table, judge
+from dlreg.report.judge import Group, judge
+from dlreg.report.table import Published, Table
 from dlreg.run import experiment, parts
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
 from dlreg.study import workers

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlreg import ui
 from dlreg.commands import train
-from dlreg.config.build import GROUPS, Settings, walk
-from dlreg.config.compose import checked, explain
+from dlreg.config.compose import checked
+from dlreg.config.explain import explain
+from dlreg.config.schema import GROUPS, Settings, walk
 from dlreg.errors import UserError, did_you_mean
 from dlreg.run import experiment, parts
 from dlreg.run.result import Result
@@ -173,10 +174,11 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, R
 
 def _report(cells: Sequence[Cell]) -> None:
     """The table, and what did not go well."""
-    from dlreg.report import table
+    from dlreg.report.judge import arranged, compare
+    from dlreg.report.render import render
 
     results = [experiment.result_of(cell.settings) for cell in cells]
-    ui.out.print(table.render(table.arranged(table.compare(results)), "rich"))
+    ui.out.print(render(arranged(compare(results)), "rich"))
     counts = Counter(r.status for r in results)
     ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
     for cell, result in zip(cells, results, strict=True):

@@ -1,0 +1,88 @@
+"""A composed tree -> checked settings: types, ranges, which keys exist; every problem as one line."""
+
+from __future__ import annotations
+
+import functools
+import math
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from dlreg.config.build import fields_of, hyperparameters, is_option, locate
+from dlreg.config.schema import GROUPS, Settings, walk
+from dlreg.errors import UserError, did_you_mean
+
+
+def settings(tree: Mapping[str, Any]) -> Settings:
+    """Check a composed tree (plain containers, `name` in every single option) and return it with coerced values.
+
+    Raises:
+        UserError: every problem found, one line each.
+    """
+    problems: list[str] = []
+    try:
+        root = Settings.model_validate(dict(tree))
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(error, "", list(Settings.model_fields)))) from None
+    checked: dict[str, Any] = {}
+    for group, entry in GROUPS.items():
+        node = getattr(root, group)
+        nodes = node if entry.stack else {"": node}
+        done = {}
+        for word, option in nodes.items():
+            try:
+                done[word] = _check_option(group, option, f"{group}.{word}" if word else group)
+            except UserError as error:
+                problems.append(str(error))
+        checked[group] = done if entry.stack else done.get("")
+    if problems:
+        raise UserError("\n".join(problems))
+    return root.model_copy(update=checked)
+
+
+def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, Any]:
+    fields = hyperparameters(group, node)
+    given = {k: v for k, v in node.items() if k not in ("_target_", "name")}
+    nested = {k: _check_option(group, v, f"{where}.{k}") for k, v in given.items() if k in fields and is_option(v)}
+    given = {k: v for k, v in given.items() if k not in nested}
+    fields = {k: v for k, v in fields.items() if k not in nested}
+    for key, value in walk(given):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}.{key}={value} must be a finite number")
+    try:
+        values = _schema(locate(group, node), group, frozenset(fields)).model_validate(given)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(error, where + ".", list(fields)))) from None
+    return {**node, **nested, **{name: getattr(values, name) for name in given}}
+
+
+@functools.cache
+def _schema(target: Callable[..., Any], group: str, keys: frozenset[str]) -> type[BaseModel]:
+    """A model of an option's keys; making one takes longer than all its uses in a sweep."""
+    fields = {k: v for k, v in fields_of(target, group).items() if k in keys}
+    return create_model(target.__name__, __config__=_STRICT, **typing.cast(Any, fields))
+
+
+_STRICT = ConfigDict(
+    extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
+)
+
+
+def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]:
+    """One line per key: what was given, what is allowed, the nearest match."""
+    lines: dict[str, list[str]] = {}
+    for item in error.errors():
+        key = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
+            hint = did_you_mean(key, known) or f" Allowed: {', '.join(known) or 'no keys'}."
+            lines[f"{prefix}{key}: there is no such key."] = [hint.strip()]
+        elif item["type"] == "missing":
+            lines[f"{prefix}{key}"] = ["must be given"]
+        else:
+            place = "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
+            place += f".{item['loc'][1]}" if key in ("aug", "reg") and len(item["loc"]) > 1 else ""
+            text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
+            lines.setdefault(f"{prefix}{key}{place}={item['input']}", []).append(text[:1].lower() + text[1:])
+    return [f"{head} {' or '.join(dict.fromkeys(parts))}" for head, parts in lines.items()]

@@ -1,0 +1,38 @@
+"""Where the options lie: one YAML file each, dlreg's own and a user's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def conf_dir() -> Path:
+    """The folder of YAML options: `dlreg/conf` in a wheel, `conf` beside the package in a checkout."""
+    here = Path(__file__).resolve().parent.parent
+    for candidate in (here / "conf", here.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise FileNotFoundError("dlreg's conf/ was not found beside the package: reinstall dlreg")
+
+
+def options(group: str, config_dirs: Sequence[str] = ()) -> dict[str, Path]:
+    """Every option of a group and its YAML file; packaged options come before a user's of the same name."""
+    found: dict[str, Path] = {}
+    for folder in [conf_dir(), *map(Path, config_dirs)]:
+        for path in sorted((folder / group).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take `-cd DIR` / `--config-dir DIR` / `--config-dir=DIR` out of the arguments: (folders, the rest)."""
+    folders, rest, it = [], [], iter(argv)
+    for word in it:
+        if word in ("-cd", "--config-dir"):
+            folders.append(next(it, ""))
+        elif word.startswith("--config-dir="):
+            folders.append(word.split("=", 1)[1])
+        else:
+            rest.append(word)
+    return folders or list(filter(None, [os.environ.get("DLREG_CONF_DIR")])), rest

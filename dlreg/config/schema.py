@@ -1,0 +1,69 @@
+"""What an experiment may say: the groups of options, and one experiment's settings."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dlreg.hyper import Count, Natural
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the options of one group are."""
+
+    kind: str  # "module:Class" that an option is, or returns
+    runtime: tuple[str, ...] = ()  # what dlreg passes when it calls the option; empty: the option is built at once
+    stack: bool = False  # several options at a time, each nested under its own word
+    common: str = ""  # "module:function" whose keyword-only parameters every option of the group shares
+
+
+GROUPS = {
+    "data": Group("dlreg.data.base:Dataset", ("root", "download"), common="dlreg.data.base:prepare"),
+    "model": Group("torch.nn:Module", ("shape", "classes", "norm")),
+    "init": Group("builtins:NoneType", ("layer", "generator")),
+    "norm": Group("torch.nn:Module", ("layer",)),
+    "optimizer": Group("torch.optim:Optimizer", ("params",)),
+    "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
+    "aug": Group("dlreg.reg.base:Regularizer", stack=True),
+    "reg": Group("dlreg.reg.base:Regularizer", stack=True),
+}
+
+
+class Settings(BaseModel):
+    """One experiment, checked: the tree of `conf/config.yaml` after composition, each single option with its `name`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    data: dict[str, Any]
+    model: dict[str, Any]
+    init: dict[str, Any]
+    norm: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    aug: dict[str, dict[str, Any]]
+    reg: dict[str, dict[str, Any]]
+    seed: Natural
+    epochs: Count
+    batch_size: Count | Literal["full"]
+    sampler: Literal["shuffle", "random", "cyclic", "balanced"]
+    precision: Literal["fp32", "bf16", "auto"]
+    device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    threads: Count | Literal["auto"]
+    outputs: typing.Annotated[str, Field(min_length=1)]
+    save_weights: bool
+    progress: bool
+    rerun: bool
+
+
+def walk(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`(dotted key, leaf)` for every leaf of a tree of dicts; an empty dict is a leaf."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from walk(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

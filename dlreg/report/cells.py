@@ -1,0 +1,99 @@
+"""What every form of a table shares: its cells as words, the footer, which columns a narrow page can spare."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from dlreg.report.metrics import METRICS
+from dlreg.report.stats import Stat
+from dlreg.report.table import Published, Row, Table
+
+INTERVAL = "95 % interval"
+MARK = "†"  # a published value that our runs may not be held against
+
+
+def cells(table: Table, row: Row) -> dict[str, str]:
+    """One row as the columns a person reads."""
+    first, *others = table.metrics
+    digits = METRICS[first].digits
+    shown = {key: row.label.get(key) or "–" for key in table.columns} or {"run": "all"}
+    shown[METRICS[first].title] = stat(row.metrics[first], digits)
+    if any((s := r.metrics[first]) and s.sd is not None for r in table.rows):
+        shown[INTERVAL] = interval(row.metrics[first], digits)
+    if len(table.rows) > 1 and any(r.baseline for r in table.rows):
+        change = row.difference
+        shown["Δ"] = "baseline" if row.baseline else "—" if change is None else short(change.stat, digits, sign=True)
+        shown["verdict"] = change.verdict if change else "–"
+    for name in others:
+        spread = name not in ("gap", "seconds")
+        value = row.metrics[name]
+        text = stat(value, METRICS[name].digits) if spread else short(value, METRICS[name].digits, spread=False)
+        shown[METRICS[name].title] = text
+    for name in published_metrics(table):
+        shown[published_title(table, name)] = published(row.published.get(name), METRICS[name].digits)
+    if any(set(r.status) - {"done"} for r in table.rows):
+        shown["runs"] = ", ".join(f"{n} {status}" for status, n in row.status.items())
+    return shown
+
+
+def published_title(table: Table, metric: str) -> str:
+    """The heading over the published values of a metric."""
+    return "published" if metric == table.metrics[0] else f"published {METRICS[metric].title.removeprefix('test ')}"
+
+
+def footer(table: Table) -> list[tuple[str, str]]:
+    """The protocol and the notes of the rows, as (name, text)."""
+    lines = list(table.protocol.items())
+    lines += [(row.name, row.note) for row in table.rows if row.note]
+    why: dict[str, list[str]] = {}
+    for row in table.rows:
+        for value in row.published.values():
+            if value.why_not and row.name not in why.setdefault(value.why_not, []):
+                why[value.why_not].append(row.name)
+    marked = sum(map(len, why.values()))
+    for reason, names in why.items():
+        of = "" if len(names) == marked else f" ({', '.join(names)})"
+        lines.append((MARK, f"not comparable{of}: {reason}"))
+    return lines
+
+
+def stat(value: Stat | None, digits: int = 2) -> str:
+    """`3.21 ± 0.10 (3)`; no ± for one value; a dash for none."""
+    return "—" if value is None else f"{short(value, digits)} ({value.n})"
+
+
+def short(value: Stat | None, digits: int = 2, sign: bool = False, spread: bool = True) -> str:
+    """`3.21 ± 0.10`, `+0.30 ± 0.05`, `3.21`."""
+    if value is None:
+        return "—"
+    deviation = f" ± {value.sd:.{digits}f}" if spread and value.sd is not None else ""
+    return f"{value.mean:{'+' if sign else ''}.{digits}f}{deviation}"
+
+
+def interval(value: Stat | None, digits: int = 2) -> str:
+    """`[3.10, 3.32]`, or a dash."""
+    return "—" if value is None or value.low is None else f"[{value.low:.{digits}f}, {value.high:.{digits}f}]"
+
+
+def published(value: Published | None, digits: int = 2) -> str:
+    """`1.62`, `4.72 ± 0.21`, with a mark where ours may not be held against it."""
+    if value is None:
+        return "—"
+    deviation = "" if value.sd is None else f" ± {value.sd:.{digits}f}"
+    return f"{value.value:.{digits}f}{deviation}{MARK if value.why_not else ''}"
+
+
+def published_metrics(table: Table) -> list[str]:
+    """The metrics for which a paper prints something."""
+    return [m for m in table.metrics if any(m in row.published for row in table.rows)]
+
+
+def is_words(table: Table, column: str) -> bool:
+    """Whether a column holds words, set to the left and wrapped, and not numbers."""
+    return column in table.columns or column in ("verdict", "runs")
+
+
+def spare(columns: Collection[str]) -> str | None:
+    """The column that a narrow table can do without most easily."""
+    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, INTERVAL)
+    return next((name for name in order if name in columns), None)

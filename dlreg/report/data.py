@@ -1,0 +1,77 @@
+"""A table as data: a data frame, CSV, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dlreg.report.cells import published_metrics
+from dlreg.report.table import Table
+from dlreg.run.result import STATUSES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PARTS = ("mean", "sd", "n", "low", "high")
+
+
+def frame(table: Table) -> pd.DataFrame:
+    """One row for each of the table's, one column for each number: to go on with in a notebook."""
+    import pandas as pd  # a third of a second: only when asked for
+
+    flat = []
+    for row in table.rows:
+        values: dict[str, Any] = {key: row.label.get(key, "") for key in table.columns}
+        for name in table.metrics:
+            values |= {f"{name}_{part}": getattr(row.metrics[name], part, None) for part in _PARTS}
+        change = row.difference
+        values |= {f"delta_{part}": getattr(change and change.stat, part, None) for part in _PARTS}
+        values |= {name: getattr(change, name, None) for name in ("p", "p_holm", "verdict")}
+        values |= {"baseline": row.baseline, "best": row.best}
+        values |= {status: row.status.get(status, 0) for status in STATUSES}
+        for name in published_metrics(table):
+            of_paper = row.published.get(name)
+            values |= {f"published_{name}": getattr(of_paper, "value", None)}
+            values |= {f"published_{name}_why_not_comparable": getattr(of_paper, "why_not", None) or ""}
+        flat.append(values)
+    return pd.DataFrame(flat, columns=None if flat else ["run"]).convert_dtypes()
+
+
+def to_csv(table: Table) -> str:
+    """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed."""
+    safe = frame(table).map(lambda value: _no_formula(value) if isinstance(value, str) else value)
+    return safe.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n").rstrip("\n")
+
+
+def to_json(table: Table) -> str:
+    """Everything, every number with its n."""
+    rows = [
+        {
+            "label": row.label,
+            "seeds": row.seeds,
+            "status": row.status,
+            "metrics": {name: value and asdict(value) for name, value in row.metrics.items()},
+            "difference": row.difference and asdict(row.difference),
+            "baseline": row.baseline,
+            "best": row.best,
+            "published": {name: asdict(value) for name, value in row.published.items()},
+            "note": row.note,
+            "runs": [r.run_id for r in row.runs],
+        }
+        for row in table.rows
+    ]
+    content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
+    return json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
+
+
+def _no_formula(text: str) -> str:
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,27 @@
+"""A table as Markdown."""
+
+from __future__ import annotations
+
+from dlreg.report.cells import cells, footer, is_words
+from dlreg.report.table import Table
+
+
+def markdown(table: Table) -> str:
+    """For a forge: a pipe table, the footer as a list."""
+    rows = [cells(table, row) for row in table.rows]
+    names = list(rows[0]) if rows else ["run"]
+    lines = [f"## {_md(table.title)}\n"] * bool(table.title) + [f"{_md(table.text)}\n"] * bool(table.text)
+    lines.append("| " + " | ".join(map(_md, names)) + " |")
+    lines.append("|" + "|".join(":--" if is_words(table, name) else "--:" for name in names) + "|")
+    for row, shown in zip(table.rows, rows, strict=True):
+        bold = "**" if row.best else ""
+        lines.append("| " + " | ".join(f"{bold}{_md(cell)}{bold}" for cell in shown.values()) + " |")
+    lines.append("")
+    lines += [f"- {_md(name)}: {_md(text)}" for name, text in footer(table)]
+    return "\n".join(lines)
+
+
+def _md(text: str) -> str:
+    """Words in a Markdown cell: no cell can end early, no tag, link or emphasis can begin."""
+    text = " ".join(text.split())
+    return "".join("&lt;" if c == "<" else f"\\{c}" if c in "\\|`*_[]" else c for c in text)
