@@ -18,6 +18,10 @@ class Interrupted(BaseException):
         self.exit_status = 128 + signum
 
 
+class RunsFailed(Exception):
+    """Runs of a sweep failed, and each was reported when it did (exit 1)."""
+
+
 class Diverged(Exception):
     """A loss or a weight is no longer finite; `step` counts updates from 0 over the whole fit."""
 

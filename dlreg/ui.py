@@ -11,8 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlreg.run.result import Result
-
 out = Console(highlight=False, soft_wrap=True)
 if not out.is_terminal:  # a file or a pipe has no width to fit into
     out.width = 200
@@ -109,15 +107,6 @@ class RunReport:
         ):
             self.last_line = time.monotonic()
             err.print(self.note)
-
-
-def outcome(result: Result) -> str:
-    """One line about how a run ended."""
-    if result.status != "done":
-        return f"{result.status}: {result.message}"
-    assert result.test
-    error, seconds = percent(result.test["last"]["error"]), result.seconds or 0.0
-    return f"test error {error}  ({seconds:.1f} s)"
 
 
 live: Live | None = None  # the display of the sweep in hand, if there is one in this process

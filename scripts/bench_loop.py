@@ -15,7 +15,9 @@ from dlreg import ui
 from dlreg.config.compose import compose
 from dlreg.config.schema import Settings
 from dlreg.data.base import Dataset, Split
-from dlreg.run import experiment, parts
+from dlreg.run import parts
+from dlreg.run.fitter import Fitter
+from dlreg.run.machine import resolve
 
 LOOPS = {
     "mlp 784-256-256-10": ("model=mlp", "model.hidden=[256,256]"),
@@ -27,8 +29,8 @@ def loop(images: int, epochs: int, rounds: int) -> None:
     """Adam, batch 128, MNIST-shaped images, validation every epoch; dlreg also shows progress and saves checkpoints."""
     dataset = fake_mnist(images)
     for name, words in LOOPS.items():
-        settings = parts.resolve(compose(["optimizer=adam", f"epochs={epochs}", "device=cpu", *words]))
-        data = parts.make_data(settings, dataset, 0)
+        settings = resolve(compose(["optimizer=adam", f"epochs={epochs}", "device=cpu", *words]))
+        data = parts.make_data(settings, dataset)
         through_dlreg(settings, data), bare_loop(settings, data)  # warm up
         rates: dict[str, list[float]] = {"dlreg": [], "bare": []}
         for _ in range(rounds):
@@ -53,7 +55,7 @@ def fake_mnist(n: int) -> Dataset:
 def through_dlreg(settings: Settings, data: object) -> float:
     with tempfile.TemporaryDirectory() as folder, ui.Live(True) as live, live.run("bench", settings.epochs) as report:
         live.in_sweep = True  # bars on a terminal, but no lines into this report
-        fitter = experiment.Fitter(settings, Path(folder), report)
+        fitter = Fitter(settings, Path(folder), report)
         return timed(lambda: fitter(data))
 
 

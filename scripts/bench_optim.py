@@ -12,8 +12,9 @@ from bench_loop import fake_mnist, timed
 
 from dlreg.config.build import build
 from dlreg.config.compose import compose
+from dlreg.context import Context
 from dlreg.reg.base import Chain
-from dlreg.run.loop import train_step
+from dlreg.run.loop import Parts, train_step
 
 OWN = (
     ("adam", "bias_correction=false"),
@@ -46,12 +47,13 @@ def optim(rounds: int, steps: int = 10) -> None:
         layers = [torch.nn.Flatten(), *(f for a, b in ((784, 256), (256, 256)) for f in linear_relu(a, b))]
         model = torch.nn.Sequential(*layers, torch.nn.Linear(256, 10))
         optimizer = make(list(model.parameters()))
-        train_step(model, optimizer, Chain({}), x, y)
+        made = Parts(model, optimizer, Chain({}), Context(0, torch.device("cpu")))
+        train_step(made, x, y)
         for p in model.parameters():
             p.grad = torch.zeros_like(p)
         return (
             lambda: [optimizer.step() for _ in range(steps)],
-            lambda: [train_step(model, optimizer, Chain({}), x, y) for _ in range(steps)],
+            lambda: [train_step(made, x, y) for _ in range(steps)],
         )
 
     adam_update, adam_step = prepared(functools.partial(torch.optim.Adam, lr=1e-3, foreach=True))

@@ -47,16 +47,17 @@ def stepper(dataset: Dataset, word: str) -> Callable[[], None]:
     """One training step of one option, warmed up."""
     words = [f"reg={word}", *LOUD.get(word, [])]
     settings = compose(["model.hidden=[800,800]", "optimizer=adam", "device=cpu", *words])
-    data = parts.make_data(settings, dataset, 0)
-    context, model, optimizer, chain = parts.make_parts(settings, data, 0)
+    data = parts.make_data(settings, dataset)
+    made = parts.make_parts(settings, data, 0)
+    context = made.context
     context.begin_epoch(0)
     context.lr = settings.optimizer["lr"]
-    model.train()
+    made.model.train()
     x, y = to_unit(data.train.x[:128]), torch.eye(10)[data.train.y[:128]]
 
     def step() -> None:
         context.progress = context.progress._replace(step=context.progress.step + 1, total_steps=1_000_000)
-        train_step(model, optimizer, chain, x, y)
+        train_step(made, x, y)
 
     for _ in range(5):
         step()

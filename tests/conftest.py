@@ -13,7 +13,7 @@ from PIL import Image
 from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 torch.set_num_threads(1)  # the suite runs on several processes
@@ -49,7 +49,7 @@ def settings(tmp_path):
 @pytest.fixture
 def run(settings):
     """run("reg=dropout", ...) -> Result."""
-    return lambda *overrides: experiment.run(settings(*overrides), Silent())
+    return lambda *overrides: Experiment.of(settings(*overrides)).run(Silent())
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.context import Context
 from dlreg.errors import UserError
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 MODES = {"nearest": InterpolationMode.NEAREST, "bilinear": InterpolationMode.BILINEAR}
 EVERY = [name for name in options("aug") if name != "none"]
@@ -380,7 +380,7 @@ def test_cutmix_labels_are_the_true_area():
     y = torch.eye(6, dtype=torch.float64)
     other, lam = torch.tensor([1, 2, 3, 4, 5, 0]), draws(0, 1)
     row, column = torch.tensor([0, 15, 8, 3, 7, 12]), torch.tensor([0, 11, 6, 9, 2, 4])
-    out, labels = paste(x, y, other, row, column, lam)
+    out, labels = paste(x, y, other, (row, column), lam)
     for i in range(6):
         r = 0.5 * math.sqrt(1 - lam[i])
         x1, x2 = (min(max(int(column[i]) + s * int(r * 12), 0), 12) for s in (-1, 1))  # as in torchvision's CutMix
@@ -392,7 +392,7 @@ def test_cutmix_labels_are_the_true_area():
         assert labels[i, i] == pytest.approx(1 - share, abs=1e-15)
         assert labels[i, other[i]] == pytest.approx(share, abs=1e-15)
         assert labels[i].sum() == pytest.approx(1, abs=1e-15)
-    whole, whole_labels = paste(x, y, other, row, column, torch.ones(6))
+    whole, whole_labels = paste(x, y, other, (row, column), torch.ones(6))
     assert torch.equal(whole, x) and torch.equal(whole_labels, y)
 
 
@@ -574,8 +574,8 @@ def test_all_at_strength_zero_train_the_plain_model(settings):
     weights = []
     for overrides in (["aug=none"], [f"aug=[{','.join(words)}]", *zeros]):
         chosen = settings(*few, *overrides)
-        assert experiment.run(chosen, Silent()).status == "done"
-        weights.append(durable.read_checked(experiment.folder_of(chosen) / "weights"))
+        assert Experiment.of(chosen).run(Silent()).status == "done"
+        weights.append(durable.read_checked(Experiment.of(chosen).folder / "weights"))
     assert weights[0] == weights[1]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from dlreg.context import Context
 from dlreg.errors import UserError
-from dlreg.run.loop import batches
+from dlreg.run.batches import batches
 
 N = 1000
 

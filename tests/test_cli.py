@@ -12,6 +12,7 @@ import pytest
 from dlreg import __version__
 from dlreg.cli import COMMANDS, main
 from dlreg.config.schema import GROUPS
+from dlreg.run.experiment import Experiment
 
 SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "device=cpu"]
 
@@ -130,16 +131,16 @@ def test_one_bad_cell_stops_the_sweep_before_its_first_run(bad, dlreg, tmp_path)
 
 
 def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
-    from dlreg.run import experiment
+    from dlreg.run import fitter
 
-    real = experiment.fit
+    real = fitter.fit
 
-    def faulty(model, *rest):
-        if sum(p.numel() for p in model.parameters()) > 2000:
+    def faulty(parts, *rest):
+        if sum(p.numel() for p in parts.model.parameters()) > 2000:
             raise RuntimeError("boom")
-        return real(model, *rest)
+        return real(parts, *rest)
 
-    monkeypatch.setattr(experiment, "fit", faulty)
+    monkeypatch.setattr(fitter, "fit", faulty)
     words = ["train", "-m", "model.hidden=[8],[64]", "optimizer.lr=0.1,1e30", "epochs=2", "data.train_size=128"]
     status, out, err = dlreg(*words)
     assert status == 1
@@ -147,7 +148,7 @@ def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
     assert "diverged: diverged at step" in err
     assert "2 failed" in err and "1 done" in err and "1 diverged" in err
     assert "1 diverged" in out and "1 failed" in out
-    monkeypatch.setattr(experiment, "fit", real)
+    monkeypatch.setattr(fitter, "fit", real)
     status, _, err = dlreg(*words)
     assert (status, "4 runs: 2 finished before, 2 to do" in err) == (0, True)
 
@@ -156,7 +157,7 @@ def test_a_cell_that_another_process_holds_is_told_and_exits_1(dlreg, tmp_path):
     from dlreg.config.compose import compose
     from dlreg.run import experiment
 
-    held = experiment.folder_of(compose([*SMALL, "seed=1", "outputs=outputs"]))
+    held = Experiment.of(compose([*SMALL, "seed=1", "outputs=outputs"])).folder
     with experiment.claim(held):
         status, _, err = dlreg("train", "-m", "seed=0,1", *SMALL)
     assert status == 1

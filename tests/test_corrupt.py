@@ -8,7 +8,7 @@ from conftest import Silent
 
 from dlreg.data.base import Dataset, Split, prepare
 from dlreg.data.corrupt import corrupted_pixels, noisy_labels, random_labels
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 N, K = 60_000, 10
 
@@ -110,5 +110,5 @@ def test_the_damage_does_not_depend_on_the_seed_of_the_run(kind):
 def test_a_run_can_memorize_random_labels(settings):
     """A sanity check of the whole path: training error far below what these labels can be predicted at."""
     words = ("data.corruption=random_labels", "model.hidden=[128]", "optimizer=adam", "optimizer.lr=0.01", "epochs=60")
-    result = experiment.run(settings(*words), Silent())
+    result = Experiment.of(settings(*words)).run(Silent())
     assert result.train["error"] < 0.05 < 0.7 < result.test["last"]["error"]

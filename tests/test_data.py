@@ -17,7 +17,7 @@ from dlreg.data.image_folder import image_folder
 from dlreg.data.mnist import mnist
 from dlreg.data.npz import read_npz
 from dlreg.errors import UserError
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "normalize": "unit",
           "label_noise": 0.0, "corruption": "none"}  # fmt: skip
@@ -225,5 +225,5 @@ def test_nothing_before_the_end_reads_the_test_set(settings, monkeypatch):
         def epoch(self, row):
             events.append(row["epoch"])
 
-    experiment.run(settings("reg=early_stopping"), Watch())
+    Experiment.of(settings("reg=early_stopping")).run(Watch())
     assert events == [1, 2, "test"]

@@ -10,7 +10,8 @@ from conftest import Silent
 
 from dlreg import durable
 from dlreg.errors import Interrupted, UserError
-from dlreg.run import experiment, parts
+from dlreg.run import experiment, fitter, parts
+from dlreg.run.experiment import Experiment
 from dlreg.run.result import identity, read, read_all, run_id
 
 
@@ -31,7 +32,7 @@ class StopAfter(Silent):
 
 def test_the_record_has_its_shape(run, settings):
     result = run("reg=dropout", "optimizer=adam")
-    raw = json.loads((experiment.folder_of(settings("reg=dropout", "optimizer=adam")) / "result.json").read_text())
+    raw = json.loads((Experiment.of(settings("reg=dropout", "optimizer=adam")).folder / "result.json").read_text())
     assert raw["status"] == "done"
     assert set(raw["history"][0]) == {
         "epoch", "train_loss", "train_error", "val_loss", "val_error", "lr", "seconds", "images_per_second",
@@ -43,12 +44,12 @@ def test_the_record_has_its_shape(run, settings):
     assert raw["versions"]["torch"] == torch.__version__
     assert raw["test_reads"] == 1
     assert raw["seconds"] > 0
-    assert read(experiment.folder_of(settings("reg=dropout", "optimizer=adam"))) == result
+    assert read(Experiment.of(settings("reg=dropout", "optimizer=adam")).folder) == result
 
 
 def test_the_same_command_is_already_done(run, settings, monkeypatch):
     first = run()
-    monkeypatch.setattr(experiment, "_run", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr(Experiment, "_run", lambda *_: pytest.fail("it ran again"))
     assert run() == first
 
 
@@ -84,26 +85,26 @@ def test_cut_anywhere_it_continues_bit_identically(words, settings):
     """Cut after every epoch in turn, several times in a row; weights, optimizer and history end the same to the bit."""
     base = settings().outputs
     whole = settings(*words, "epochs=5", f"outputs={base}/whole")
-    expected = experiment.run(whole, Silent())
+    expected = Experiment.of(whole).run(Silent())
     cut = settings(*words, "epochs=5", f"outputs={base}/cut")
     for n in range(1, 5):
         with pytest.raises(Stop):
-            experiment.run(cut, StopAfter(n))
+            Experiment.of(cut).run(StopAfter(n))
         torch.rand(n)  # the global stream is elsewhere each time
-    found = experiment.run(cut, Silent())
+    found = Experiment.of(cut).run(Silent())
     assert found.test == expected.test
     clockless = lambda r: [{k: v for k, v in h.items() if "second" not in k} for h in r.history]  # noqa: E731
     assert clockless(found) == clockless(expected)
-    weights = [durable.read_checked(experiment.folder_of(s) / "weights") for s in (whole, cut)]
+    weights = [durable.read_checked(Experiment.of(s).folder / "weights") for s in (whole, cut)]
     assert weights[0] == weights[1]
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(settings):
-    expected = experiment.run(settings("epochs=4", "outputs=" + settings().outputs + "/whole"), Silent())
+    expected = Experiment.of(settings("epochs=4", "outputs=" + settings().outputs + "/whole")).run(Silent())
     cut = settings("epochs=4")
     with pytest.raises(Stop):
-        experiment.run(cut, StopAfter(3))
-    checkpoint = experiment.folder_of(cut) / "checkpoint-0"
+        Experiment.of(cut).run(StopAfter(3))
+    checkpoint = Experiment.of(cut).folder / "checkpoint-0"
     raw = bytearray(checkpoint.read_bytes())
     raw[len(raw) // 2] ^= 1
     checkpoint.write_bytes(raw)
@@ -113,7 +114,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(settings):
         def epoch(self, row):
             seen.append(row["epoch"])
 
-    found = experiment.run(cut, Watch())
+    found = Experiment.of(cut).run(Watch())
     assert seen == [3, 4]
     assert found.test == expected.test
 
@@ -121,10 +122,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(settings):
 def test_both_checkpoints_damaged_starts_again_and_says_so(settings):
     cut = settings("epochs=3")
     with pytest.raises(Stop):
-        experiment.run(cut, StopAfter(2))
-    for path in experiment.folder_of(cut).glob("checkpoint-0*"):
+        Experiment.of(cut).run(StopAfter(2))
+    for path in Experiment.of(cut).folder.glob("checkpoint-0*"):
         path.write_bytes(b"nonsense")
-    found = experiment.run(cut, Silent())
+    found = Experiment.of(cut).run(Silent())
     assert found.status == "done"
     assert "was damaged" in found.remarks[0]
 
@@ -132,26 +133,26 @@ def test_both_checkpoints_damaged_starts_again_and_says_so(settings):
 def test_another_fingerprint_is_told(settings, monkeypatch):
     cut = settings("epochs=3")
     with pytest.raises(Stop):
-        experiment.run(cut, StopAfter(1))
-    there = experiment.fingerprint(cut)
-    monkeypatch.setattr(experiment, "fingerprint", lambda s: there | {"cpu": "another"})
-    assert "another machine" in experiment.run(cut, Silent()).remarks[0]
+        Experiment.of(cut).run(StopAfter(1))
+    there = fitter.fingerprint(cut)
+    monkeypatch.setattr(fitter, "fingerprint", lambda s: there | {"cpu": "another"})
+    assert "another machine" in Experiment.of(cut).run(Silent()).remarks[0]
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, Interrupted(15)])
 def test_a_signal_leaves_an_interrupted_record_that_can_go_on(signal, settings):
     cut = settings("epochs=3")
     with pytest.raises((KeyboardInterrupt, Interrupted)):
-        experiment.run(cut, StopAfter(2, signal))
-    assert read(experiment.folder_of(cut)).status == "interrupted"
-    assert experiment.run(cut, Silent()).status == "done"
+        Experiment.of(cut).run(StopAfter(2, signal))
+    assert read(Experiment.of(cut).folder).status == "interrupted"
+    assert Experiment.of(cut).run(Silent()).status == "done"
 
 
 def test_a_killed_run_is_read_as_interrupted(settings):
     cut = settings("epochs=3")
     with pytest.raises(Stop):
-        experiment.run(cut, StopAfter(1))
-    folder = experiment.folder_of(cut)
+        Experiment.of(cut).run(StopAfter(1))
+    folder = Experiment.of(cut).folder
     assert not (folder / "result.json").exists()
     results, unreadable = read_all([folder.parent])
     assert [r.status for r in results] == ["interrupted"]
@@ -170,18 +171,18 @@ def test_divergence_is_a_result_without_numbers(run):
 def test_a_failure_is_a_result_and_is_tried_again(settings, monkeypatch):
     chosen = settings()
     with monkeypatch.context() as patched:
-        patched.setattr(experiment, "fit", lambda *_: 1 / 0)
-        result = experiment.run(chosen, Silent())
+        patched.setattr(fitter, "fit", lambda *_: 1 / 0)
+        result = Experiment.of(chosen).run(Silent())
     assert (result.status, result.message) == ("failed", "ZeroDivisionError: division by zero")
-    assert "1 / 0" in (experiment.folder_of(chosen) / "traceback.txt").read_text()
-    assert experiment.run(chosen, Silent()).status == "done"
+    assert "1 / 0" in (Experiment.of(chosen).folder / "traceback.txt").read_text()
+    assert Experiment.of(chosen).run(Silent()).status == "done"
 
 
 def test_a_full_disk_is_a_failed_run_and_the_checkpoint_stays(settings, monkeypatch):
     cut = settings("epochs=3")
     with pytest.raises(Stop):
-        experiment.run(cut, StopAfter(2))
-    checkpoint = experiment.folder_of(cut) / "checkpoint-0"
+        Experiment.of(cut).run(StopAfter(2))
+    checkpoint = Experiment.of(cut).folder / "checkpoint-0"
     before = durable.read_checked(checkpoint)
     real = os.fsync
 
@@ -192,18 +193,18 @@ def test_a_full_disk_is_a_failed_run_and_the_checkpoint_stays(settings, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        result = experiment.run(cut, Silent())
+        result = Experiment.of(cut).run(Silent())
     assert result.status == "failed"
     assert "No space left" in result.message
     assert durable.read_checked(checkpoint) == before
-    assert experiment.run(cut, Silent()).status == "done"
+    assert Experiment.of(cut).run(Silent()).status == "done"
 
 
 def test_the_same_experiment_twice_at_once_is_refused(settings):
     chosen = settings()
-    with experiment.claim(experiment.folder_of(chosen)), pytest.raises(experiment.Busy, match="another process"):
-        experiment.run(chosen, Silent())
-    assert experiment.run(chosen, Silent()).status == "done"
+    with experiment.claim(Experiment.of(chosen).folder), pytest.raises(experiment.Busy, match="another process"):
+        Experiment.of(chosen).run(Silent())
+    assert Experiment.of(chosen).run(Silent()).status == "done"
 
 
 REFUSED = {
@@ -225,7 +226,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(message, setting
     if "data=npz" in words:
         words += [f"data.root={tmp_path}", "data.train_size=null"]
     with pytest.raises(UserError, match=message.replace("+", r"\+")):
-        experiment.run(settings(*words), Silent())
+        Experiment.of(settings(*words)).run(Silent())
     assert not (tmp_path / "outputs").exists()
 
 
@@ -235,7 +236,7 @@ def test_features_train_without_images(settings, tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 6))
     np.savez(tmp_path / "data.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
     words = ("data=npz", f"data.root={tmp_path}", "data.train_size=null")
-    assert experiment.run(settings(*words), Silent()).status == "done"
+    assert Experiment.of(settings(*words)).run(Silent()).status == "done"
 
 
 def test_without_validation_there_is_no_best_epoch(run):
@@ -255,7 +256,7 @@ def test_bf16(run):
 
 def test_weights_are_kept_or_not(run, settings):
     run()
-    folder = experiment.folder_of(settings())
+    folder = Experiment.of(settings()).folder
     saved = torch.load(__import__("io").BytesIO(durable.read_checked(folder / "weights")), weights_only=True)
     assert set(saved) == {"last", "best_val"}
     assert not list(folder.glob("checkpoint*"))
@@ -268,11 +269,11 @@ def test_techniques_leave_the_split_init_and_order_alone(settings):
     """Paired seeds: with dropout, noise or augmentation on, the data and the first weights are the same to the bit."""
     plain = settings()
     dataset = parts.load(plain.data)
-    base = parts.make_data(plain, dataset, 0)
+    base = parts.make_data(plain, dataset)
     first = parts.make_model(plain, base, 0)
     for words in (("reg=dropout",), ("aug=[crop,mixup]",), ("optimizer=adam", "reg=[l2,maxnorm]")):
         other = settings(*words)
-        data = parts.make_data(other, dataset, 0)
+        data = parts.make_data(other, dataset)
         assert torch.equal(data.train.x, base.train.x)
         model = parts.make_model(other, data, 0)
         assert all(

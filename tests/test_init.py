@@ -10,9 +10,10 @@ from torch import nn
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.config.options import options
+from dlreg.errors import UserError
 from dlreg.model.lenet import LocalConv2d
 from dlreg.norm.weights import weight as weight_norm
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 LAYERS = {  # layer, n_in, n_out: connections of a unit
     "linear": (lambda: nn.Linear(400, 600), 400, 600),
@@ -203,5 +204,5 @@ def test_zeros_learn_the_class_frequencies_and_nothing_else(run):
 @pytest.mark.parametrize(("key", "value"), [("std", -1), ("k", 0), ("gain", 0)])
 def test_bad_values_are_refused(settings, key, value):
     word = {"std": "normal", "k": "sparse", "gain": "orthogonal"}[key]
-    with pytest.raises(experiment.UserError, match=rf"init\.{key}={value}"):
-        experiment.run(settings(f"init={word}", f"init.{key}={value}"), Silent())
+    with pytest.raises(UserError, match=rf"init\.{key}={value}"):
+        Experiment.of(settings(f"init={word}", f"init.{key}={value}")).run(Silent())

@@ -11,7 +11,7 @@ import torch
 from conftest import Silent
 
 from dlreg import durable
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 from dlreg.run.result import read, read_all
 
 KILLS = 40
@@ -26,7 +26,7 @@ def in_a_child(settings):
     child = os.fork()
     if child == 0:
         try:
-            experiment.run(settings, Silent())
+            Experiment.of(settings).run(Silent())
             os._exit(0)
         except BaseException:
             os._exit(1)
@@ -46,9 +46,9 @@ def in_a_child(settings):
 def test_random_kills(words, settings):
     base = settings().outputs
     whole = settings(*words, "epochs=40", f"outputs={base}/whole")
-    expected = experiment.run(whole, Silent())
+    expected = Experiment.of(whole).run(Silent())
     cut = settings(*words, "epochs=40", f"outputs={base}/cut")
-    folder = experiment.folder_of(cut)
+    folder = Experiment.of(cut).folder
     moments, kills, epochs, status, done = random.Random(0), 0, 0, None, False
     while status != 0:
         child = in_a_child(cut)
@@ -76,6 +76,6 @@ def test_random_kills(words, settings):
     found = read(folder)
     assert found.test == expected.test
     assert clockless(found.history) == clockless(expected.history)
-    left = [durable.read_checked(experiment.folder_of(s) / "weights") for s in (whole, cut)]
+    left = [durable.read_checked(Experiment.of(s).folder / "weights") for s in (whole, cut)]
     assert left[0] == left[1]
     assert not list(folder.glob("*.tmp"))

@@ -11,13 +11,13 @@ from dlreg.cli import main
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.landscape import surfaces as landscape
-from dlreg.landscape.surfaces import SURFACES, Path, descend
+from dlreg.landscape.surfaces import SURFACES, Path, Walk, descend
 
 
 @functools.cache
 def path(surface, name, *words, steps=300, noise=0.0):
     node = compose([f"optimizer={name}", *(f"optimizer.{word}" for word in words)]).optimizer
-    return descend(name, build("optimizer", node), SURFACES[surface], steps, noise, 0)
+    return descend(name, build("optimizer", node), SURFACES[surface], Walk(steps, noise))
 
 
 @pytest.mark.parametrize("name", SURFACES)

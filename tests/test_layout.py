@@ -1,8 +1,6 @@
 """The tree is the architecture: groups, folders, packages and imports agree with each other."""
 
 import ast
-import inspect
-from importlib import import_module
 from pathlib import Path
 
 import dlreg

@@ -9,6 +9,7 @@ from conftest import Silent
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from dlreg.context import Context
 from dlreg.errors import UserError
 from dlreg.init import fill
 from dlreg.model.blocks import Through, weight_layers, weights
@@ -16,7 +17,7 @@ from dlreg.model.lenet import LocalConv2d
 from dlreg.norm import layers
 from dlreg.norm import weights as by_weight
 from dlreg.reg.dropout import Dropout
-from dlreg.run import experiment
+from dlreg.run.experiment import Experiment
 
 EPS = 1e-5
 
@@ -248,7 +249,7 @@ def test_cosine_norm_is_bounded_blind_to_scale_and_finite_at_zero():
 def test_cosine_norm_sees_the_input_after_dropout():
     """The length must be that of what the layer was given, or the result would not be a cosine."""
     net = nn.Sequential(nn.Linear(5, 5), by_weight.cosine(nn.Linear(400, 3), eps=1e-300)).double()
-    context = experiment.Context(0, torch.device("cpu"))
+    context = Context(0, torch.device("cpu"))
     dropout = Dropout(p=0.5, input_p=0.0, conv_p=0.0)
     dropout.begin("dropout", context)
     dropout.setup(net)
@@ -275,7 +276,7 @@ def test_norm_with_regularizers_in_a_run(run, word, model):
 
 def test_zero_weights_under_weight_norm_are_refused(settings):
     with pytest.raises(UserError, match="norm=weight"):
-        experiment.run(settings("norm=weight", "init=zeros"), Silent())
+        Experiment.of(settings("norm=weight", "init=zeros")).run(Silent())
 
 
 def test_weight_norm_starts_at_the_loss_of_no_norm(run):

@@ -14,8 +14,10 @@ from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.errors import UserError
 from dlreg.optimizer.base import Rule
-from dlreg.run import experiment, parts
 from dlreg.run import loop as train
+from dlreg.run import parts
+from dlreg.run.experiment import Experiment
+from dlreg.run.machine import resolve
 
 DRAWS = 200
 STEPS = 12
@@ -466,7 +468,7 @@ def test_newton_on_a_network_has_the_hessian_of_torch():
 def test_newton_refuses_a_large_model(settings):
     chosen = settings("optimizer=newton", "batch_size=full", "model.hidden=[256]")
     with pytest.raises(UserError, match=r"newton: this model has 19,210 weights.*max_params=3,000"):
-        experiment.run(chosen, Silent())
+        Experiment.of(chosen).run(Silent())
 
 
 @pytest.mark.parametrize("name", FULL_BATCH)
@@ -478,9 +480,9 @@ def test_what_needs_the_whole_set_is_refused_on_batches(name, settings, tmp_path
     ):
         chosen = settings(*words, *(wrong if "batch" in wrong[0] else [*wrong, "batch_size=full"]))
         with pytest.raises(UserError, match=text):
-            experiment.run(chosen, Silent())
+            Experiment.of(chosen).run(Silent())
     assert not list(tmp_path.glob("outputs/*"))
-    assert experiment.run(settings(*words, "batch_size=1000", "epochs=1"), Silent()).status == "done"
+    assert Experiment.of(settings(*words, "batch_size=1000", "epochs=1")).run(Silent()).status == "done"
 
 
 def test_lbfgs_solves_a_quadratic():
@@ -629,19 +631,20 @@ def test_the_fit_gives_svrg_the_gradient_of_the_whole_training_set(settings, mon
     seen = []
     original = train.whole_gradient
 
-    def watched(model, optimizer, reg, data, context, loop):
-        original(model, optimizer, reg, data, context, loop)
+    def watched(made, data, loop):
+        model = made.model
+        original(made, data, loop)
         found = [p.grad.clone() for p in model.parameters()]
         x, y = train.to_unit(data.train.x), torch.eye(data.classes)[data.train.y]
-        optimizer.zero_grad()
-        train.forward(model, reg, x, y, None, loop.criterion)[2].backward()
+        made.optimizer.zero_grad()
+        train.forward(made, x, y)[2].backward()
         seen.append(max(float((a - p.grad).abs().max()) for a, p in zip(found, model.parameters(), strict=True)))
         for p, g in zip(model.parameters(), found, strict=True):
             p.grad = g
 
     monkeypatch.setattr(train, "whole_gradient", watched)
-    result = experiment.run(
-        settings("optimizer=svrg", "optimizer.m=3", "reg=l2", "batch_size=50", "epochs=2"), Silent()
+    result = Experiment.of(settings("optimizer=svrg", "optimizer.m=3", "reg=l2", "batch_size=50", "epochs=2")).run(
+        Silent()
     )
     assert result.status == "done"
     assert len(seen) == 2 and max(seen) < 1e-6
@@ -676,7 +679,7 @@ def test_sam_norm_is_over_all_weights():
 
 def test_sam_takes_any_first_order_base_and_its_schedule(settings):
     words = ("optimizer=sam", "optimizer@optimizer.base=adam", "optimizer.base.lr=0.002", "schedule=linear")
-    result = experiment.run(settings(*words), Silent())
+    result = Experiment.of(settings(*words)).run(Silent())
     assert result.status == "done" and result.config["optimizer"]["base"]["betas"] == [0.9, 0.999]
     rates = [row["lr"] for row in result.history]
     assert rates[0] > rates[1] and rates[0] <= 0.002
@@ -694,20 +697,21 @@ def test_sam_takes_any_first_order_base_and_its_schedule(settings):
 )
 def test_sam_refuses_a_bad_base(word, text, settings):
     with pytest.raises(UserError, match=text):
-        experiment.run(settings("optimizer=sam", word), Silent())
+        Experiment.of(settings("optimizer=sam", word)).run(Silent())
 
 
 def test_sam_lets_batch_norm_remember_the_first_pass_alone(settings):
     """One step from the same start leaves the running moments that a step of the base leaves."""
     stats = {}
     for words in (("optimizer=momentum",), ("optimizer=sam", "optimizer.rho=2.0")):
-        chosen = parts.resolve(settings(*words, "norm=batch"))
-        data = parts.make_data(chosen, parts.load(chosen.data), 0)
-        context, model, optimizer, reg = parts.make_parts(chosen, data, 0)
+        chosen = resolve(settings(*words, "norm=batch"))
+        data = parts.make_data(chosen, parts.load(chosen.data))
+        made = parts.make_parts(chosen, data, 0)
+        model = made.model
         x, y = train.to_unit(data.train.x[:64]), torch.eye(10)[data.train.y[:64]]
-        context.begin_epoch(0)
+        made.context.begin_epoch(0)
         model.train()
-        train.train_step(model, optimizer, reg, x, y)
+        train.train_step(made, x, y)
         stats[words] = {k: v for k, v in model.state_dict().items() if "running" in k or "tracked" in k}
         assert all(m.track_running_stats for m in model.modules() if isinstance(m, torch.nn.BatchNorm1d))
     plain, sharp = stats.values()
@@ -762,13 +766,13 @@ def test_annealing_at_no_temperature_only_falls():
 
 def test_derivative_free_steps_make_no_backward_pass(settings):
     for name in DERIVATIVE_FREE:
-        chosen = parts.resolve(settings(f"optimizer={name}"))
-        data = parts.make_data(chosen, parts.load(chosen.data), 0)
-        context, model, optimizer, reg = parts.make_parts(chosen, data, 0)
-        context.begin_epoch(0)
+        chosen = resolve(settings(f"optimizer={name}"))
+        data = parts.make_data(chosen, parts.load(chosen.data))
+        made = parts.make_parts(chosen, data, 0)
+        made.context.begin_epoch(0)
         x, y = train.to_unit(data.train.x[:64]), torch.eye(10)[data.train.y[:64]]
-        train.train_step(model, optimizer, reg, x, y)
-        assert all(p.grad is None for p in model.parameters())
+        train.train_step(made, x, y)
+        assert all(p.grad is None for p in made.model.parameters())
 
 
 def test_bagged_fits_and_seeds_draw_differently(run):

@@ -12,7 +12,8 @@ from dlreg.commands.list import headline
 from dlreg.config.build import hyperparameters, locate
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS
-from dlreg.run import experiment, parts
+from dlreg.run.experiment import Experiment
+from dlreg.run.machine import resolve
 from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
@@ -37,8 +38,8 @@ def overrides(group, name, data_root):
 
 def final_state(settings):
     """The weights and history of a run, without the clock."""
-    folder = experiment.folder_of(settings)
-    result = experiment.run(settings, Silent())
+    folder = Experiment.of(settings).folder
+    result = Experiment.of(settings).run(Silent())
     content = durable.read_checked(folder / "weights")
     clockless = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in result.history]
     return result, content, clockless
@@ -95,7 +96,7 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root)
 
     cut = settings(*words, f"outputs={base}/cut")
     with pytest.raises(Killed):
-        experiment.run(cut, Killer())
+        Experiment.of(cut).run(Killer())
     torch.manual_seed(12345)  # whatever the global generator holds must not matter
     continued = final_state(cut)
     assert continued[0].status == "done", continued[0].message
@@ -105,7 +106,7 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root)
 
 
 def test_every_option_has_an_id_of_its_own(settings, data_root):
-    ids = [run_id(parts.resolve(settings(*overrides(g, n, data_root))).model_dump()) for g, n in EVERY_OPTION]
+    ids = [run_id(resolve(settings(*overrides(g, n, data_root))).model_dump()) for g, n in EVERY_OPTION]
     plain = [n for g, n in EVERY_OPTION if n in ("none", "default", "constant")]
     defaults = (
         len(plain) + 3 - 1

@@ -77,7 +77,7 @@ def base():
     x = torch.randint(0, 256, (24, 3, 8, 8), dtype=torch.uint8, generator=generator)
     y = torch.arange(24) % 10
     settings = compose(["outputs=nowhere", *SMALL])
-    return settings, parts.make_data(settings, Dataset(Split(x, y), Split(x, y), 10), 0)
+    return settings, parts.make_data(settings, Dataset(Split(x, y), Split(x, y), 10))
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +95,10 @@ def chosen(settings, *picked):
 
 def two_steps(settings, data, probe=None):
     """Build the parts, take two updates, end the epoch. Returns (model, chain, losses)."""
-    context, model, optimizer, chain = parts.make_parts(settings, data, settings.seed)
+    made = parts.make_parts(settings, data, settings.seed)
+    context, model = made.context, made.model
     if probe:
-        chain = Chain({**chain.parts, "probe": probe})
+        made.reg = Chain({**made.reg.parts, "probe": probe})
         probe.begin("probe", context)
     context.begin_epoch(0)
     model.train()
@@ -105,9 +106,9 @@ def two_steps(settings, data, probe=None):
     for step in range(2):
         context.progress, context.lr = Progress(step, 2, 2), settings.optimizer["lr"]
         sample = data.train[torch.arange(4) + 4 * step]
-        losses.append(train_step(model, optimizer, chain, to_unit(sample.x), torch.eye(10)[sample.y])[0].item())
-    chain.end_epoch(model, [{"epoch": 1, "val_loss": 1.0, "val_error": 0.5}])
-    return model, chain, losses
+        losses.append(train_step(made, to_unit(sample.x), torch.eye(10)[sample.y])[0].item())
+    made.reg.end_epoch(model, [{"epoch": 1, "val_loss": 1.0, "val_error": 0.5}])
+    return model, made.reg, losses
 
 
 def tensors(model):
@@ -163,13 +164,13 @@ def test_other_streams_stay_as_they_were(group, word, base, catalogue):
     alone, beside = Probe(), Probe()
     two_steps(settings, data, alone)
     torch.manual_seed(0)
-    _, start, _, _ = parts.make_parts(settings, data, settings.seed)
+    start = parts.make_parts(settings, data, settings.seed).model
     two_steps(chosen(settings, (group, catalogue[group, word])), data, beside)
     assert all(torch.equal(a, b) for a, b in zip(alone.drawn, beside.drawn, strict=True))
-    context, model, _, _ = parts.make_parts(chosen(settings, (group, catalogue[group, word])), data, settings.seed)
-    first = next(p for n, p in model.named_parameters() if n.startswith("net.stem") and p.dim() > 1)
+    made = parts.make_parts(chosen(settings, (group, catalogue[group, word])), data, settings.seed)
+    first = next(p for n, p in made.model.named_parameters() if n.startswith("net.stem") and p.dim() > 1)
     assert torch.equal(first, next(p for n, p in start.named_parameters() if n.startswith("net.stem") and p.dim() > 1))
-    context.begin_epoch(0)
+    made.context.begin_epoch(0)
     expected = torch.rand(3)
     two_steps(chosen(settings, (group, catalogue[group, word])), data)
     assert torch.equal(torch.rand(3), expected)

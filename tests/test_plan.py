@@ -8,12 +8,14 @@ import pytest
 from results import result as fake
 
 from dlreg import durable
-from dlreg.commands import study as command
+from dlreg.commands import arguments
 from dlreg.errors import UserError
-from dlreg.run import experiment
 from dlreg.run.result import Result, read_all
-from dlreg.study import plan
+from dlreg.study.execute import estimate, record, run
 from dlreg.study.file import find, load, state, studies
+from dlreg.study.overrides import layered
+from dlreg.study.plan import Request, plan
+from dlreg.study.tabulate import table
 
 STUDY = """
 title: two rows
@@ -39,7 +41,7 @@ def make(tmp_path, monkeypatch):
 
     def planned(text=STUDY, budget="smoke", seeds=None, changes=(), rows=()):
         (tmp_path / "mine.yaml").write_text(text)
-        return plan.plan(tmp_path / "mine.yaml", budget, seeds, changes, rows)
+        return plan(Request(tmp_path / "mine.yaml", budget, seeds, changes, rows))
 
     return planned
 
@@ -54,45 +56,49 @@ def counts(table):
 def test_cells_are_paired_by_seed_and_have_one_thread(make):
     planned = make()
     assert [cell.overrides[-1] for cell in planned.cells] == ["seed=0", "seed=1"] * 2
-    assert {cell.settings.threads for cell in planned.cells} == {1}
-    assert {cell.settings.model["hidden"][0] for cell in planned.cells} == {8}
-    assert {cell.settings.threads for cell in make(changes=["threads=2"]).cells} == {2}
-    assert len({cell.folder for cell in planned.cells}) == 4
+    assert {cell.experiment.settings.threads for cell in planned.cells} == {1}
+    assert {cell.experiment.settings.model["hidden"][0] for cell in planned.cells} == {8}
+    assert {cell.experiment.settings.threads for cell in make(changes=["threads=2"]).cells} == {2}
+    assert len({cell.experiment.folder for cell in planned.cells}) == 4
 
 
 def test_a_change_inside_an_option_applies_to_the_rows_that_chose_it(make):
     none, _, dropout, _ = make(changes=["reg.dropout.p=0.25", "optimizer=adam", "optimizer.eps=1e-3"]).cells
-    assert none.settings.reg == {} and dropout.settings.reg["dropout"]["p"] == 0.25
-    assert none.settings.optimizer["eps"] == dropout.settings.optimizer["eps"] == 1e-3
+    assert none.experiment.settings.reg == {} and dropout.experiment.settings.reg["dropout"]["p"] == 0.25
+    assert none.experiment.settings.optimizer["eps"] == dropout.experiment.settings.optimizer["eps"] == 1e-3
     for wrong, hint in (("reg.dropout.q=1", "reg.dropout.p"), ("reg.dropuot.p=1", "reg.dropout.p")):
         with pytest.raises(UserError, match=f"no row of this study has such a key. Did you mean {hint}"):
             make(changes=[wrong])
 
 
 def test_run_table_and_run_again(make, capfd):
-    planned = plan.run(make(), jobs=1)
-    table = plan.table(planned)
-    assert [row.name for row in table.rows] == ["none", "dropout"] and table.rows[0].baseline
-    assert counts(table) == {"done": 4}
-    assert table.protocol["Runs"] == "4 planned = 4 done"
-    before = {cell.folder: (cell.folder / "result.json").stat().st_mtime_ns for cell in planned.cells}
+    planned = run(make(), jobs=1)
+    found = table(planned)
+    assert [row.name for row in found.rows] == ["none", "dropout"] and found.rows[0].baseline
+    assert counts(found) == {"done": 4}
+    assert found.protocol["Runs"] == "4 planned = 4 done"
+    before = {
+        cell.experiment.folder: (cell.experiment.folder / "result.json").stat().st_mtime_ns for cell in planned.cells
+    }
     capfd.readouterr()
-    plan.run(make(), jobs=1)
+    run(make(), jobs=1)
     assert "4 finished before, 0 to do" in capfd.readouterr().err
-    assert before == {cell.folder: (cell.folder / "result.json").stat().st_mtime_ns for cell in planned.cells}
+    assert before == {
+        cell.experiment.folder: (cell.experiment.folder / "result.json").stat().st_mtime_ns for cell in planned.cells
+    }
     more = make(seeds=[0, 1, 2])
-    assert counts(plan.table(more)) == {"done": 4, "missing": 2}
-    assert plan.estimate(more, [c for c in more.cells if plan.present(c) is None]) < 2  # measured, not as stated
+    assert counts(table(more)) == {"done": 4, "missing": 2}
+    assert estimate(more, [c for c in more.cells if c.present() is None]) < 2  # measured, not as stated
 
 
 def test_jobs_give_the_same_bits(make):
-    serial = plan.run(make(changes=["outputs=serial"]), jobs=1)
-    parallel = plan.run(make(changes=["outputs=parallel"]), jobs=2)
+    serial = run(make(changes=["outputs=serial"]), jobs=1)
+    parallel = run(make(changes=["outputs=parallel"]), jobs=2)
     for a, b in zip(serial.cells, parallel.cells, strict=True):
-        one, two = experiment.result_of(a.settings), experiment.result_of(b.settings)
+        one, two = a.experiment.result(), b.experiment.result()
         assert one.test == two.test and one.run_id == two.run_id
         assert [row["val_loss"] for row in one.history] == [row["val_loss"] for row in two.history]
-    assert "Warning" not in plan.table(parallel).protocol
+    assert "Warning" not in table(parallel).protocol
 
 
 def test_every_planned_run_is_accounted_for(make):
@@ -100,41 +106,43 @@ def test_every_planned_run_is_accounted_for(make):
     planned = make(seeds=list(range(6)))
     kinds = ["done", "diverged", "failed", "interrupted", "killed", "missing"]
     for cell, kind in zip(planned.cells, kinds * 2, strict=True):
-        folder = cell.folder
+        folder = cell.experiment.folder
         if kind == "missing":
             continue
         folder.mkdir(parents=True)
-        durable.write_json(folder / "config.json", cell.settings.model_dump())
+        durable.write_json(folder / "config.json", cell.experiment.settings.model_dump())
         if kind != "killed":
             found = fake(status="done") if kind == "done" else fake(status=kind)
-            Result(**{**found.__dict__, "run_id": folder.name, "config": cell.settings.model_dump()}).write(folder)
-    table = plan.table(planned)
-    assert counts(table) == {"done": 2, "diverged": 2, "failed": 2, "interrupted": 4, "missing": 2}
-    assert table.protocol["Runs"].startswith("12 planned = ")
-    (planned.cells[0].folder / "result.json").write_text("{torn")
-    assert counts(plan.table(planned))["interrupted"] == 5
+            Result(**{**found.__dict__, "run_id": folder.name, "config": cell.experiment.settings.model_dump()}).write(
+                folder
+            )
+    shown = table(planned)
+    assert counts(shown) == {"done": 2, "diverged": 2, "failed": 2, "interrupted": 4, "missing": 2}
+    assert shown.protocol["Runs"].startswith("12 planned = ")
+    (planned.cells[0].experiment.folder / "result.json").write_text("{torn")
+    assert counts(table(planned))["interrupted"] == 5
 
 
 def test_published_values_and_why_they_are_not_comparable(make):
-    rows = plan.table(make()).rows
+    rows = table(make()).rows
     assert rows[0].published["test_error"].why_not == "too small"
     assert rows[1].published["test_error"].why_not == "another unit; too small"
-    assert plan.table(make(budget="laptop")).rows[0].published["test_error"].why_not is None
-    changed = plan.table(make(budget="laptop", changes=["optimizer=adam", "outputs=there"]))
+    assert table(make(budget="laptop")).rows[0].published["test_error"].why_not is None
+    changed = table(make(budget="laptop", changes=["optimizer=adam", "outputs=there"]))
     assert changed.rows[0].published["test_error"].why_not == "changed on the command line: optimizer=adam"
 
 
 def test_tuning_is_on_validation_and_on_seeds_that_are_not_reported(make):
     planned = make(TUNED)
     assert len(planned.trial_cells) == 2 and not planned.rows[1].cells
-    assert {cell.settings.seed for cell in planned.trial_cells} == {1000}
-    assert counts(plan.table(planned)) == {"missing": 4}
-    done = plan.run(planned, jobs=1)
-    trials = {cells[0].overrides[-2]: experiment.result_of(cells[0].settings) for _, cells in done.rows[1].trials}
+    assert {cell.experiment.settings.seed for cell in planned.trial_cells} == {1000}
+    assert counts(table(planned)) == {"missing": 4}
+    done = run(planned, jobs=1)
+    trials = {cells[0].overrides[-2]: cells[0].experiment.result() for _, cells in done.rows[1].trials}
     best = min(trials, key=lambda word: (trials[word].val["last"]["error"], trials[word].val["last"]["loss"]))
     assert done.rows[1].chosen == (best,)
     assert all(best in cell.overrides for cell in done.rows[1].cells)
-    tuning = plan.table(done).protocol["Tuning"]
+    tuning = table(done).protocol["Tuning"]
     assert tuning.startswith("UNEQUAL") and f"2 settings, chosen {best}" in tuning
     with pytest.raises(UserError, match="tuning seed"):
         make(TUNED, seeds=[0, 1000])
@@ -143,12 +151,12 @@ def test_tuning_is_on_validation_and_on_seeds_that_are_not_reported(make):
 def test_a_diverged_setting_is_never_chosen(make):
     planned = make(TUNED)
     for (_, (cell,)), status in zip(planned.rows[1].trials, ("diverged", "done"), strict=True):
-        cell.folder.mkdir(parents=True)
+        cell.experiment.folder.mkdir(parents=True)
         found = fake(status=status)
-        Result(**{**found.__dict__, "run_id": cell.folder.name, "config": cell.settings.model_dump()}).write(
-            cell.folder
-        )
-    assert plan.settle(planned).rows[1].chosen == ("optimizer.lr=0.5",)
+        Result(
+            **{**found.__dict__, "run_id": cell.experiment.folder.name, "config": cell.experiment.settings.model_dump()}
+        ).write(cell.experiment.folder)
+    assert planned.settled().rows[1].chosen == ("optimizer.lr=0.5",)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +171,7 @@ def test_a_diverged_setting_is_never_chosen(make):
     ],
 )  # fmt: skip
 def test_layers_of_overrides(row, changes, kept):
-    assert sorted(plan.layered(["model=mlp", "model.hidden=[8]", "epochs=1"], row, changes)) == sorted(kept)
+    assert sorted(layered(["model=mlp", "model.hidden=[8]", "epochs=1"], row, changes)) == sorted(kept)
 
 
 def test_twins_are_refused(make):
@@ -201,11 +209,11 @@ def test_find():
 def test_state_counts_what_is_done(make, tmp_path):
     planned = make()
     assert state("mine", "smoke", tmp_path / "outputs") == ""
-    plan.record(planned)
+    record(planned)
     assert state("mine", "smoke", tmp_path / "outputs") == "0/4 done"
-    plan.run(planned, jobs=1)
+    run(planned, jobs=1)
     assert state("mine", "smoke", tmp_path / "outputs") == "4/4 done"
-    shutil.rmtree(planned.cells[0].folder)
+    shutil.rmtree(planned.cells[0].experiment.folder)
     assert state("mine", "smoke", tmp_path / "outputs") == "3/4 done"
     assert len(read_all([tmp_path / "outputs"])[0]) == 3  # the note is not mistaken for a run
 
@@ -216,15 +224,15 @@ def test_state_counts_what_is_done(make, tmp_path):
 def test_seeds(text, seeds):
     if seeds is None:
         with pytest.raises(UserError, match="how many"):
-            command._seeds(text)
+            arguments._seeds(text)
     else:
-        assert command._seeds(text) == seeds
+        assert arguments._seeds(text) == seeds
 
 
 def test_json_of_a_study_names_its_rows(make):
     from dlreg.report.render import render
 
-    content = json.loads(render(plan.table(make()), "json"))
+    content = json.loads(render(table(make()), "json"))
     assert [row["label"] for row in content["rows"]] == [{"method": "none"}, {"method": "dropout"}]
     assert content["rows"][1]["note"] == "a note"
     assert load(studies()["mnist_regularizers"]).id == "T1"

@@ -19,8 +19,8 @@ from dlreg.reg.penalties import L1, L2, ElasticNet, L1Late, Lq
 from dlreg.reg.sparsity import ActivationL1, KLSparsity
 from dlreg.reg.toward import L2To, Tie
 from dlreg.reg.weight_decay import WeightDecay
-from dlreg.run import experiment
-from dlreg.run.loop import train_step
+from dlreg.run.experiment import Experiment
+from dlreg.run.loop import Parts, train_step
 
 PLAIN = {"layers": None, "biases": False}
 
@@ -203,9 +203,9 @@ def test_early_stopping_equals_l2_to(updates):
 def test_l2_to_another_run(run, settings):
     earlier = settings("seed=3")
     run("seed=3")
-    folder = experiment.folder_of(earlier)
+    folder = Experiment.of(earlier).folder
     result = run("reg=l2_to", f"reg.l2_to.weights={folder}", "reg.l2_to.alpha=5", "optimizer.lr=0.1", "epochs=40")
-    assert abs(result.val["last"]["loss"] - experiment.result_of(earlier).val["last"]["loss"]) < 0.2
+    assert abs(result.val["last"]["loss"] - Experiment.of(earlier).result().val["last"]["loss"]) < 0.2
     with pytest.raises(UserError, match="no finished run"):
         run("reg=l2_to", "reg.l2_to.weights=nowhere")
     with pytest.raises(UserError, match=r"holds no layers.1.weight of shape"):
@@ -407,9 +407,10 @@ def test_l0_finds_the_best_subset():
     part = begun(L0(alpha=alpha, start=0.5), model=layer)
     chain = Chain({"l0": part})
     optimizer = torch.optim.Adam(layer.parameters(), lr=0.05)
+    parts = Parts(layer, optimizer, chain, part.context, criterion=half_squared)
     layer.train()
     for _ in range(1500):
-        train_step(layer, optimizer, chain, x, y[:, None], criterion=half_squared)
+        train_step(parts, x, y[:, None])
     layer.eval()
     assert layer.weight[0].nonzero().flatten().tolist() == best == [0, 2, 4]
     assert part.remark() == "part left 3 of 6 weights"

@@ -12,14 +12,16 @@ from torch import nn
 from toy import begun, data_of
 
 from dlreg import durable
-from dlreg.context import Progress
+from dlreg.context import Context, Progress
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
 from dlreg.reg.averages import EMA, SWA
 from dlreg.reg.early_stopping import EarlyStopping, best_epoch
 from dlreg.reg.ensemble import Committee, out_of_bag
-from dlreg.run import experiment, parts
+from dlreg.run import parts
 from dlreg.run.evaluate import evaluate
+from dlreg.run.experiment import Experiment
+from dlreg.run.fitter import Fitter
 
 
 def oracle(values, patience, min_delta):
@@ -110,21 +112,21 @@ def test_going_on_from_several_models_is_refused_before_any_work(committee, sett
     words = ["reg.early_stopping.retrain=loss", f"reg.{committee}.k=2", "epochs=1"]
     wrong = settings(f"reg=[early_stopping,{committee}]", *words)
     with pytest.raises(UserError, match=f"list early_stopping after {committee}"):
-        experiment.run(wrong, Silent())
+        Experiment.of(wrong).run(Silent())
     assert not Path(wrong.outputs).exists()
-    assert experiment.run(settings(f"reg=[{committee},early_stopping]", *words), Silent()).status == "done"
+    assert Experiment.of(settings(f"reg=[{committee},early_stopping]", *words)).run(Silent()).status == "done"
 
 
 @pytest.mark.parametrize("retrain", ["steps", "loss"])
 def test_a_killed_retraining_continues_bit_identically(retrain, settings):
     base = settings().outputs
     words = [*STOP[:3], "epochs=6", "reg.early_stopping.patience=1", f"reg.early_stopping.retrain={retrain}"]
-    whole = experiment.run(settings(*words, f"outputs={base}/whole"), Silent())
+    whole = Experiment.of(settings(*words, f"outputs={base}/whole")).run(Silent())
     cut = settings(*words, f"outputs={base}/cut")
     killed, done = 0, None
     while done is None:
         try:
-            done = experiment.run(cut, KillAfter(1))
+            done = Experiment.of(cut).run(KillAfter(1))
         except Killed:
             killed += 1
     assert killed == len(whole.history) and done.test == whole.test
@@ -180,8 +182,8 @@ def test_swa_is_the_mean_of_its_epochs():
 def test_swa_gathers_batch_norms_statistics_anew(settings):
     """After the run, running mean and variance are those of the averaged weights on the training set (one batch here)."""
     chosen = settings("reg=swa", "norm=batch", "epochs=4", "reg.swa.start=0.5", "model.hidden=[8]")
-    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
-    fitter = experiment.Fitter(chosen, _folder(chosen), Silent())
+    data = parts.make_data(chosen, parts.load(chosen.data))
+    fitter = Fitter(chosen, _folder(chosen), Silent())
     model = parts.make_chain(chosen).train(fitter, data).last
     layer = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
     inside = []
@@ -194,7 +196,7 @@ def test_swa_gathers_batch_norms_statistics_anew(settings):
 
 
 def _folder(settings):
-    folder = experiment.folder_of(settings)
+    folder = Experiment.of(settings).folder
     folder.mkdir(parents=True)
     return folder
 
@@ -260,10 +262,10 @@ def test_out_of_bag_error_by_hand():
 def test_ensemble_is_at_most_its_mean_member(settings):
     """Cross-entropy is convex in the probabilities: on any data, the average does at most its members' mean."""
     chosen = settings("reg=ensemble", "reg.ensemble.k=3", "optimizer=adam", "epochs=3")
-    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
-    fitter = experiment.Fitter(chosen, _folder(chosen), Silent())
+    data = parts.make_data(chosen, parts.load(chosen.data))
+    fitter = Fitter(chosen, _folder(chosen), Silent())
     chain = parts.make_chain(chosen)
-    chain.begin("chain", experiment.Context(chosen.seed, torch.device("cpu")))
+    chain.begin("chain", Context(chosen.seed, torch.device("cpu")))
     fitted = chain.train(fitter, data)
     test = data.test.open()
     members = [evaluate(m, test)["loss"] for m in fitted.last.members]
@@ -289,16 +291,16 @@ def test_bagging_records_its_out_of_bag_error(run):
 @pytest.mark.parametrize("words", [("reg=bagging", "reg.bagging.k=3"), ("reg=ensemble", "reg.ensemble.k=3")])
 def test_a_killed_committee_resumes_at_the_member_it_was_in(words, settings):
     base = settings().outputs
-    whole = experiment.run(settings(*words, "epochs=3", f"outputs={base}/whole"), Silent())
+    whole = Experiment.of(settings(*words, "epochs=3", f"outputs={base}/whole")).run(Silent())
     cut = settings(*words, "epochs=3", f"outputs={base}/cut")
     with pytest.raises(Killed):
-        experiment.run(cut, KillAfter(5))  # in the second member's second epoch
+        Experiment.of(cut).run(KillAfter(5))  # in the second member's second epoch
     rest = KillAfter(100)
-    found = experiment.run(cut, rest)
+    found = Experiment.of(cut).run(rest)
     assert rest.seen == 4  # one of the second member and three of the third: nothing is trained twice
     assert found.test == whole.test
     both = settings(*words, "epochs=3", f"outputs={base}/whole"), cut
-    weights = [durable.read_checked(experiment.folder_of(s) / "weights") for s in both]
+    weights = [durable.read_checked(Experiment.of(s).folder / "weights") for s in both]
     assert weights[0] == weights[1]
     assert (
         found.seconds > sum(row["seconds"] for row in found.history) * 0.99
@@ -312,10 +314,10 @@ def test_bagging_and_ensemble_together_vary_both(run):
 
 def test_members_are_not_copies(settings):
     chosen = settings("reg=bagging", "reg.bagging.k=2", "epochs=1")
-    data = parts.make_data(chosen, parts.load(chosen.data), chosen.seed)
+    data = parts.make_data(chosen, parts.load(chosen.data))
     chain = parts.make_chain(chosen)
-    chain.begin("chain", experiment.Context(chosen.seed, torch.device("cpu")))
-    fitted = chain.train(experiment.Fitter(chosen, _folder(chosen), Silent()), data)
+    chain.begin("chain", Context(chosen.seed, torch.device("cpu")))
+    fitted = chain.train(Fitter(chosen, _folder(chosen), Silent()), data)
     first, second = (torch.cat([p.flatten() for p in m.parameters()]) for m in fitted.last.members)
     assert not torch.equal(first, second)
     assert F.cosine_similarity(first, second, 0) > 0.9  # the same initial weights: only the sample differs

@@ -4,7 +4,7 @@ import pytest
 
 from dlreg.errors import UserError
 from dlreg.study.file import load, studies
-from dlreg.study.plan import plan
+from dlreg.study.plan import Request, plan
 
 EVERY_BUDGET = [(name, budget) for name, path in studies().items() for budget in load(path).budgets]
 
@@ -12,7 +12,7 @@ EVERY_BUDGET = [(name, budget) for name, path in studies().items() for budget in
 @pytest.mark.parametrize(("name", "budget"), EVERY_BUDGET)
 def test_every_row_composes(name, budget):
     try:
-        planned = plan(studies()[name], budget)
+        planned = plan(Request(studies()[name], budget))
     except UserError as error:
         if "there is no such option" in str(error) or str(error).startswith("data.corruption: there is no such key"):
             pytest.skip(f"not in the catalogue yet: {error}")

@@ -7,13 +7,15 @@ import torch
 import torch.nn.functional as F
 from conftest import Silent
 from torch import nn
+from toy import Memory
 
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
 from dlreg.errors import Diverged
 from dlreg.reg.base import Chain, Regularizer
+from dlreg.run.batches import batches
 from dlreg.run.evaluate import evaluate
-from dlreg.run.loop import Loop, batches, fit, train_step
+from dlreg.run.loop import Loop, Parts, fit, train_step
 
 CPU = torch.device("cpu")
 
@@ -34,8 +36,8 @@ def fit_toy(
     context, reg = Context(0, CPU), Chain(parts or {})
     reg.begin("chain", context)
     optimizer = torch.optim.SGD(reg.setup(model).parameters(), lr=lr)
-    loop = Loop(epochs, 8, "shuffle", schedule, torch.autocast("cpu", enabled=False))
-    return fit(model, optimizer, reg, data or toy(), context, loop, Silent(), saved, save)
+    loop = Loop(epochs, 8, "shuffle", schedule)
+    return fit(Parts(model, optimizer, reg, context), data or toy(), loop, Silent(), Memory(saved, save))
 
 
 def test_equals_a_loop_written_by_hand():
@@ -197,7 +199,7 @@ def test_optimizer_order_decides_about_derivatives():
         model = nn.Linear(4, 3)
         optimizer = Probe(model.parameters(), lr=0.1)
         optimizer.order = order
-        train_step(model, optimizer, Chain({}), x, y)
+        train_step(Parts(model, optimizer, Chain({}), Context(0, CPU)), x, y)
         grads = optimizer.seen
         kind = "none" if grads[0] is None else "graph" if grads[0].requires_grad else "plain"
         assert kind == expected

@@ -9,7 +9,7 @@ from torch import nn
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
 from dlreg.reg.base import Chain
-from dlreg.run.loop import Loop, fit
+from dlreg.run.loop import Loop, Parts, fit
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,16 @@ def data_of(x, y, classes, val=0):
     return Data(train, held, SealedTest(train), classes, torch.zeros(()), nn.Identity())
 
 
+class Memory:
+    """A checkpoint that starts with `saved` and tells `save` what it is given."""
+
+    def __init__(self, saved=None, save=lambda state: None):
+        self.saved, self.save = saved, save
+
+    def load(self):
+        return self.saved
+
+
 @contextlib.contextmanager
 def float64():
     torch.set_default_dtype(torch.float64)
@@ -51,9 +61,8 @@ def train(parts, data, model, *, lr=0.1, epochs=100, batch=None, criterion=half_
         reg.begin("chain", context)
         model = reg.setup(model)
         optimizer = optimizer(model.parameters()) if optimizer else torch.optim.SGD(model.parameters(), lr=lr)
-        plain = contextlib.nullcontext()
-        loop = Loop(epochs, batch or len(data.train), "shuffle", lambda progress: 1.0, plain, criterion)
-        return fit(model, optimizer, reg, data, context, loop, Silent(), None, lambda state: None).last
+        loop = Loop(epochs, batch or len(data.train), "shuffle", lambda progress: 1.0)
+        return fit(Parts(model, optimizer, reg, context, criterion=criterion), data, loop, Silent(), Memory()).last
 
 
 def linear(features=4, outputs=3, bias=True, zero=True):

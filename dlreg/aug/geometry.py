@@ -34,46 +34,47 @@ def places(x: Tensor, across: Tensor, down: Tensor) -> Tensor:
     return torch.complex(across * (2 / width), down * (2 / height))
 
 
-def affine(
-    x: Tensor, a: Tensor, b: Tensor, right: Tensor, c: Tensor, d: Tensor, down: Tensor, interpolation: Interpolation
-) -> Tensor:
-    """Output pixel (u, v) comes from (a u + b v + right, c u + d v + down). Each of the six is `(N,)`."""
-    by_u, by_v, shift = (places(x, *pair).view(-1, 1, 1) for pair in ((a, c), (b, d), (right, down)))
+Pair = tuple[Tensor, Tensor]  # across and down, each `(N,)`
+
+
+def affine(x: Tensor, right: Pair, below: Pair, shift: Pair, interpolation: Interpolation) -> Tensor:
+    """Output pixel (u, v) comes from u * right + v * below + shift: where the pixel to the right and the one below look."""
+    by_u, by_v, start = (places(x, *pair).view(-1, 1, 1) for pair in (right, below, shift))
     u, v = centres(x, 3), centres(x, 2).unsqueeze(1)
-    return sample(x, by_u * u + (by_v * v + shift), interpolation)
+    return sample(x, by_u * u + (by_v * v + start), interpolation)
 
 
 def rotate(x: Tensor, degrees: Tensor, interpolation: Interpolation) -> Tensor:
     """Turn counterclockwise about the centre."""
     angle = degrees * (torch.pi / 180)
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    return affine(x, cos, -sin, zero, sin, cos, zero, interpolation)
+    return affine(x, (cos, sin), (-sin, cos), (zero, zero), interpolation)
 
 
 def translate(x: Tensor, right: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
     """Shift by `right` and `down` pixels."""
     one, zero = torch.ones_like(right), torch.zeros_like(right)
-    return affine(x, one, zero, -right, zero, one, -down, interpolation)
+    return affine(x, (one, zero), (zero, one), (-right, -down), interpolation)
 
 
 def stretch(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
     """Magnify about the centre by one factor along each axis."""
     zero = torch.zeros_like(across)
-    return affine(x, 1 / across, zero, zero, zero, 1 / down, zero, interpolation)
+    return affine(x, (1 / across, zero), (zero, 1 / down), (zero, zero), interpolation)
 
 
 def shear(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
     """Slant about the centre by two angles in degrees: rows slide by tan(across) per row, then columns by tan(down)."""
     p, q = ((angle * (torch.pi / 180)).tan() for angle in (across, down))
     one, zero = torch.ones_like(p), torch.zeros_like(p)
-    return affine(x, 1 + p * q, p, zero, q, one, zero, interpolation)
+    return affine(x, (1 + p * q, q), (p, one), (zero, zero), interpolation)
 
 
 def shear_from_corner(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
     """Slant by two slopes, with the top left corner fixed: (X, Y) comes from (X + across Y, down X + Y)."""
     height, width = x.shape[-2:]
     one = torch.ones_like(across)
-    return affine(x, one, across, across * (height / 2), down, one, down * (width / 2), interpolation)
+    return affine(x, (one, down), (across, one), (across * (height / 2), down * (width / 2)), interpolation)
 
 
 def own_corners(x: Tensor) -> Tensor:

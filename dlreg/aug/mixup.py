@@ -51,11 +51,12 @@ class CutMix(Augmentation):
         lam = torch.where(self.uniform(x, 0, 1) < self.p, lam, 1.0)
         other = torch.randperm(len(x), device=x.device, generator=self.generator)
         row, column = (torch.randint(n, (len(x),), device=x.device, generator=self.generator) for n in x.shape[-2:])
-        return paste(x, y, other, row, column, lam)
+        return paste(x, y, other, (row, column), lam)
 
 
-def paste(x: Tensor, y: Tensor, other: Tensor, row: Tensor, column: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-    """CutMix with its parameters, each `(N,)`: the partner, the box's centre, and lam before clipping."""
+def paste(x: Tensor, y: Tensor, other: Tensor, centre: tuple[Tensor, Tensor], lam: Tensor) -> tuple[Tensor, Tensor]:
+    """CutMix with its parameters, each `(N,)`: the partner, the box's centre (row, column), and lam before clipping."""
+    row, column = centre
     half_height, half_width = (((1 - lam).sqrt() * (side / 2)).long() for side in x.shape[-2:])
     box = mask(x, row - half_height, column - half_width, 2 * half_height, 2 * half_width)
     share = box.to(y.dtype).mean((1, 2, 3))

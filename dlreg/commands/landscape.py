@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 from pathlib import Path as File
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from dlreg import ui
+from dlreg.config.applying import Applying
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.config.options import options, user_config_dirs
@@ -55,11 +55,12 @@ def run(argv: list[str]) -> int:
         raise UserError(f"gif={gif} must be true or false")
     numbers = {key: _number(key, words.pop(key, None)) for key in NUMBERS}
     nodes = _nodes(names, words, folders)
-    walk = functools.partial(
-        landscape.descend, steps=int(numbers["steps"]), noise=numbers["noise"], seed=int(numbers["seed"])
-    )
+    walk = landscape.Walk(int(numbers["steps"]), numbers["noise"], int(numbers["seed"]))
     paths = {
-        surface: [walk(label, build("optimizer", node), landscape.SURFACES[surface]) for label, node in nodes]
+        surface: [
+            landscape.descend(label, build("optimizer", node), landscape.SURFACES[surface], walk)
+            for label, node in nodes
+        ]
         for surface in surfaces
     }
     ui.out.print(_table(paths, numbers["tolerance"]))
@@ -100,32 +101,23 @@ def _number(key: str, text: str | None) -> float:
 
 def _nodes(names: list[str], words: dict[str, str], folders: list[str]) -> list[tuple[str, dict[str, Any]]]:
     """`(label, settings)` of every optimizer, with the values of the keys it has."""
-    nodes, unused = [], set(words)
+    nodes = []
     values = {key: _split(text) for key, text in words.items()}
+    applying = Applying(values)
     for name in names:
-        plain = compose([f"optimizer={name}"], folders).optimizer
-        own = [key for key in values if _has(plain, key.split(".")[1:])]
-        unused -= set(own)
+        there = applying.to({"optimizer": compose([f"optimizer={name}"], folders).optimizer})
+        own = [key for key in values if key in there]
         for point in itertools.product(*(values[key] for key in own)):
             picked = [f"{key}={value}" for key, value in zip(own, point, strict=True)]
             swept = [p.removeprefix("optimizer.") for p in picked if len(values[p.partition("=")[0]]) > 1]
             node = compose([f"optimizer={name}", *picked], folders).optimizer
             nodes.append((" ".join([name, *swept]), node))
-    for key in sorted(unused):
-        raise UserError(f"{key}: none of {', '.join(names)} has such a key")
+    applying.refuse_unused(f"none of {', '.join(names)}")
     return nodes
 
 
 def _split(text: str) -> list[str]:
     return [text] if text.startswith("[") else text.split(",")
-
-
-def _has(node: Any, keys: list[str]) -> bool:
-    for key in keys:
-        if not isinstance(node, dict) or key not in node:
-            return False
-        node = node[key]
-    return True
 
 
 def _table(paths: dict[str, list[Any]], tolerance: float) -> Table:

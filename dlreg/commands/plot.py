@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from dlreg import ui
-from dlreg.commands.study import WORDS
-from dlreg.commands.table import add_table_arguments, collect, write
+from dlreg.commands.arguments import comparison_parser
+from dlreg.commands.table import collect, write
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 
@@ -15,13 +14,11 @@ from dlreg.errors import UserError
 def run(argv: list[str]) -> int:
     """Draw it; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = argparse.ArgumentParser(
-        "dlreg plot",
-        description="Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
-        f"published values), sweep (a number that varies between rows, on the axis that suits it).\n\n{WORDS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = comparison_parser(
+        "plot",
+        "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
+        "published values), sweep (a number that varies between rows, on the axis that suits it).",
     )
-    add_table_arguments(parser)
     parser.add_argument("-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png or .svg")
     parser.add_argument("--kind", choices=("curves", "dots", "sweep"), default="dots")
     given = parser.parse_intermixed_args(rest)

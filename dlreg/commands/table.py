@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dlreg import durable, ui
-from dlreg.commands.study import WORDS, add_arguments, named, planned
+from dlreg.commands.arguments import comparison_parser, named, planned
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
@@ -20,13 +20,11 @@ from dlreg.study.file import studies
 def run(argv: list[str]) -> int:
     """Print or write the table; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = argparse.ArgumentParser(
-        "dlreg table",
-        description="Compare runs: rows are what differs between their configs, seeds are grouped. Or print a study "
-        f"as far as it was run; nothing is run.\n\n{WORDS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = comparison_parser(
+        "table",
+        "Compare runs: rows are what differs between their configs, seeds are grouped. Or print a study "
+        "as far as it was run; nothing is run.",
     )
-    add_table_arguments(parser)
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
     given = parser.parse_intermixed_args(rest)
@@ -41,21 +39,6 @@ def run(argv: list[str]) -> int:
     else:
         print(text)
     return 0
-
-
-def add_table_arguments(parser: argparse.ArgumentParser) -> None:
-    """What says which runs, or which study, are compared."""
-    parser.add_argument(
-        "words", nargs="*", metavar="FOLDER | NAME KEY=VALUE", help="run folders, folders of them, or a study [outputs]"
-    )
-    add_arguments(parser)
-    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
-    parser.add_argument(
-        "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
-    )
-    parser.add_argument(
-        "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
-    )
 
 
 def collect(given: argparse.Namespace, folders: list[str]) -> Table:
@@ -100,13 +83,13 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
-    from dlreg.study import plan
+    from dlreg.study.tabulate import table  # torch comes with it
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
     if given.baseline or given.columns or given.select:
         raise UserError("--baseline, --columns and --select are for folders; a study says its own")
-    return plan.table(planned(name, given.words, given.row, folders))
+    return table(planned(name, given.words, given.row, folders))
 
 
 def _columns(text: str) -> list[str]:

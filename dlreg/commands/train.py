@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import hydra
@@ -17,11 +15,13 @@ from hydra.errors import OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dlreg.config.compose import checked, conditional
+from dlreg.commands.signals import ending_on_signals
+from dlreg.config.applying import conditional
+from dlreg.config.compose import checked
 from dlreg.config.explain import explain
 from dlreg.config.options import conf_dir, user_config_dirs
 from dlreg.config.schema import Settings
-from dlreg.errors import Interrupted, UserError
+from dlreg.errors import Interrupted, RunsFailed, UserError
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")
 
@@ -37,22 +37,24 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
     if folders and not os.path.isdir(folders[0]):
         raise UserError(f"--config-dir={folders[0]} is not a folder")
-    statuses.clear()
+    _statuses.clear()
     _refused.clear()
     if any(word in ("-m", "--multirun") for word in rest):
         rest = _axes(rest)
-    with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), _signals():
+    with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), ending_on_signals():
         try:
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
         except (UserError, Interrupted, KeyboardInterrupt):
             raise
+        except RunsFailed:
+            return 1
         except Exception as error:
             if os.environ.get("DLREG_DEBUG"):
                 raise
             raise UserError(explain(error)) from error
     if _refused:
         raise _refused.pop()
-    return 1 if "failed" in statuses else 0
+    return 1 if "failed" in _statuses else 0
 
 
 def task(cfg: DictConfig) -> Any:
@@ -67,39 +69,40 @@ def task(cfg: DictConfig) -> Any:
         return None
 
 
-statuses: list[str] = []  # the status of every run of this command, for the exit status
-_refused: list[UserError] = []
+_statuses: list[str] = []  # how a single run ended, and
+_refused: list[UserError] = []  # why it was refused: Hydra hands on neither
 
 
 def _cell(cfg: DictConfig, job: Any) -> Any:
     from dlreg import ui
-    from dlreg.run import experiment
+    from dlreg.run.experiment import Experiment
 
-    settings = checked(cfg, job.runtime.choices)
+    experiment = Experiment.of(checked(cfg, job.runtime.choices))
     live = ui.live or ui.Live(bars=False)
     live.in_sweep = True  # in a worker process too: the lines of several runs at once would be a muddle
-    with live.run(live.label(job.overrides.task), settings.epochs) as report:
-        return experiment.run(settings, report)
+    with live.run(live.label(job.overrides.task), experiment.settings.epochs) as report:
+        return experiment.run(report)
 
 
 def _single(settings: Settings) -> Any:
     from dlreg import ui
-    from dlreg.run import experiment
+    from dlreg.run.experiment import Busy, Experiment
 
-    folder = experiment.folder_of(settings)
-    before = None if settings.rerun else experiment.finished_result(folder)
-    with ui.Live(settings.progress) as live, live.run(folder.name, settings.epochs) as report:
+    experiment = Experiment.of(settings)
+    before = None if settings.rerun else experiment.finished()
+    with ui.Live(settings.progress) as live, live.run(experiment.run_id, settings.epochs) as report:
         try:
-            result = before or experiment.run(settings, report)
-        except experiment.Busy as error:
+            result = before or experiment.run(report)
+        except Busy as error:
             raise UserError(str(error)) from None
-    statuses.append(result.status)
-    _summary(result, folder, bool(before))
+    _statuses.append(result.status)
+    _summary(result, experiment.folder, bool(before))
     return result
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:
-    from dlreg.ui import out, outcome, percent
+    from dlreg.report.label import outcome
+    from dlreg.ui import out, percent
 
     out.print(f"[bold]{result.status}[/bold]{' already' if before else ''}  {result.run_id}")
     if result.status == "done":
@@ -169,17 +172,3 @@ def _lent_argv(argv: list[str]) -> Iterator[None]:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full is not None:
             os.environ["HYDRA_FULL_ERROR"] = full
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: cleanly, and resumable."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

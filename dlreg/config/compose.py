@@ -9,7 +9,6 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -52,13 +51,3 @@ def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
                 raise UserError(f"{group} takes one option, not a list (-m {group}=a,b runs both)")
             tree[group] = {"name": choice, **tree[group]}
     return settings({str(key): value for key, value in tree.items()})
-
-
-def conditional(override: Override) -> bool:
-    """Whether an override sets a key inside an option, so that in a sweep it may not apply to every cell."""
-    return in_option(override.key_or_group) and not override.is_add() and not override.is_delete()
-
-
-def in_option(key: str) -> bool:
-    """Whether a key is one of an option's own, `reg.dropout.p`."""
-    return "." in key and key.split(".")[0] in GROUPS

@@ -84,16 +84,23 @@ class Path:
         return sum(b > a + 1e-15 for a, b in zip(self.losses, self.losses[1:], strict=False))
 
 
-def descend(
-    label: str, build: Callable[[list[Parameter]], Optimizer], surface: Surface, steps: int, noise: float, seed: int
-) -> Path:
-    """Let an optimizer run from the surface's start, in double precision.
+@dataclass(frozen=True)
+class Walk:
+    """How long, and with how much noise.
 
     `noise` is the standard deviation of what is added to each component of the gradient, the same within a step: the
     stand-in for a mini-batch.
     """
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(derive_seed(seed, "landscape"))
+
+    steps: int
+    noise: float = 0.0
+    seed: int = 0
+
+
+def descend(label: str, build: Callable[[list[Parameter]], Optimizer], surface: Surface, walk: Walk) -> Path:
+    """Let an optimizer run from the surface's start, in double precision."""
+    torch.manual_seed(walk.seed)
+    generator = torch.Generator().manual_seed(derive_seed(walk.seed, "landscape"))
     w = Parameter(torch.tensor(surface.start, dtype=torch.float64))
     optimizer = build([w])
     order, calls = getattr(optimizer, "order", 1), 0
@@ -102,7 +109,7 @@ def descend(
     def loss() -> Tensor:
         return surface.value(w[0], w[1])
 
-    for _ in range(steps + 1):
+    for _ in range(walk.steps + 1):
         with torch.no_grad():
             value = float(loss()) - surface.least
         path.diverged = not (math.isfinite(value) and float(w.detach().abs().max()) < LOST)
@@ -111,7 +118,7 @@ def descend(
         path.points.append((float(w[0].detach()), float(w[1].detach())))
         path.losses.append(max(value, 0.0))
         path.calls.append(calls)
-        tilt = noise * torch.randn(2, generator=generator, dtype=torch.float64)
+        tilt = walk.noise * torch.randn(2, generator=generator, dtype=torch.float64)
 
         def closure(tilt: Tensor = tilt) -> Tensor:
             nonlocal calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,23 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
         return self.after(self.shortcut(x) + self.drop_path(self.branch, x))
+
+
+class Size(NamedTuple):
+    """Of a residual block: the channels it takes and gives, and its stride."""
+
+    n_in: int
+    n_out: int
+    stride: int
+
+
+def three_stages(n_in: int, width: int, blocks: int) -> Iterator[Size]:
+    """The blocks of a residual network for CIFAR: three stages of w, 2w and 4w channels, the image halved between them."""
+    for stage in range(3):
+        for block in range(blocks):
+            size = Size(n_in, width * 2**stage, 2 if stage and not block else 1)
+            yield size
+            n_in = size.n_out
 
 
 class Through(nn.Identity):

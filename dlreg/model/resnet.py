@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual, channels_last, image_shape
+from dlreg.model.blocks import Activation, Norm, Residual, Size, channels_last, image_shape, three_stages
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -39,17 +39,11 @@ class ResNet(nn.Module):
                 f"model.depth={depth} must be 6n+2 (8, 14, 20, 32, 44, 56, 110, 1202); the nearest is {near}"
             )
         n_channels = image_shape(shape, "resnet", 1)[0]
-        blocks: list[nn.Module] = []
-        n_in = width
-        for stage in range(3):
-            n_out = width * 2**stage
-            for block in range((depth - 2) // 6):
-                stride = 2 if stage and not block else 1
-                blocks.append(_block(n_in, n_out, stride, norm, shortcut, activation))
-                n_in = n_out
+        sizes = list(three_stages(width, width, (depth - 2) // 6))
+        blocks = [_block(size, norm, shortcut, activation) for size in sizes]
         self.stem = nn.Sequential(norm(nn.Conv2d(n_channels, width, 3, padding=1)), make_activation(activation))
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(n_in, classes)
+        self.head = nn.Linear(sizes[-1].n_out, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
@@ -68,7 +62,8 @@ class PadShortcut(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
 
 
-def _block(n_in: int, n_out: int, stride: int, norm: Norm, kind: str, activation: Activation) -> Residual:
+def _block(size: Size, norm: Norm, kind: str, activation: Activation) -> Residual:
+    n_in, n_out, stride = size
     branch = nn.Sequential(
         norm(nn.Conv2d(n_in, n_out, 3, stride, padding=1)),
         make_activation(activation),

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual, Through, channels_last, image_shape
+from dlreg.model.blocks import Activation, Norm, Residual, Size, Through, channels_last, image_shape, three_stages
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -33,13 +33,9 @@ class WideResNet(nn.Module):
         if (depth - 4) % 6 or depth < 10:
             near = max(10, 6 * round((depth - 4) / 6) + 4)
             raise UserError(f"model.depth={depth} must be 6n+4 (10, 16, 22, 28, 40); the nearest is {near}")
-        blocks: list[nn.Module] = []
-        n_in = 16
-        for stage in range(3):
-            n_out = 16 * widen * 2**stage
-            for block in range((depth - 4) // 6):
-                blocks.append(_block(n_in, n_out, 2 if stage and not block else 1, norm, activation))
-                n_in = n_out
+        sizes = list(three_stages(16, 16 * widen, (depth - 4) // 6))
+        blocks = [_block(size, norm, activation) for size in sizes]
+        n_in = sizes[-1].n_out
         self.stem = nn.Conv2d(image_shape(shape, "wrn", 1)[0], 16, 3, padding=1, bias=False)
         self.blocks = nn.Sequential(*blocks)
         self.after = _activated(n_in, norm, activation)
@@ -54,7 +50,8 @@ def _activated(channels: int, norm: Norm, activation: Activation) -> nn.Sequenti
     return nn.Sequential(norm(Through(channels)), make_activation(activation))
 
 
-def _block(n_in: int, n_out: int, stride: int, norm: Norm, activation: Activation) -> nn.Module:
+def _block(size: Size, norm: Norm, activation: Activation) -> nn.Module:
+    n_in, n_out, stride = size
     before = _activated(n_in, norm, activation)
     branch = nn.Sequential(
         norm(nn.Conv2d(n_in, n_out, 3, stride, padding=1)),

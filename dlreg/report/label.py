@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlreg.config.schema import GROUPS, walk
-from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
+from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
+from dlreg.ui import percent
 
 PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
 
@@ -75,3 +76,12 @@ def place(values: Iterable[str]) -> list[tuple[bool, float, str]]:
         except ValueError:
             found.append((value not in PLAIN, float("inf"), value))
     return found
+
+
+def outcome(result: Result) -> str:
+    """One line about how a run ended."""
+    if result.status != "done":
+        return f"{result.status}: {result.message}"
+    assert result.test
+    error, seconds = percent(result.test["last"]["error"]), result.seconds or 0.0
+    return f"test error {error}  ({seconds:.1f} s)"

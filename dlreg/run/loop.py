@@ -7,7 +7,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -20,10 +20,33 @@ from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged
 from dlreg.reg.base import Chain, Fitted, History
+from dlreg.run.batches import batches, steps_per_epoch
 from dlreg.run.evaluate import Tally, evaluate
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
-Criterion = Callable[[Tensor, Tensor], Tensor]  # (logits, targets) -> the mean loss
+
+
+@dataclass
+class Parts:
+    """What one fit works with, each part set up and on the device."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    reg: Chain
+    context: Context
+    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy  # (logits, targets) -> the mean loss
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How long and in what pieces to train."""
+
+    epochs: int
+    batch_size: int
+    sampler: str
+    schedule: Callable[[Progress], float]
+    steps: int | None = None  # stop after so many updates, wherever in an epoch; the schedule still counts on `epochs`
 
 
 class Report(Protocol):
@@ -36,34 +59,24 @@ class Report(Protocol):
         """One row of the history."""
 
 
-@dataclass(frozen=True)
-class Loop:
-    """How long and in what pieces to train."""
+class Checkpoint(Protocol):
+    """Where the state of a fit is kept after each epoch."""
 
-    epochs: int
-    batch_size: int
-    sampler: str
-    schedule: Callable[[Progress], float]
-    autocast: AbstractContextManager[Any]
-    criterion: Criterion = F.cross_entropy
-    steps: int | None = None  # stop after so many updates, wherever in an epoch; the schedule still counts on `epochs`
+    def load(self) -> dict[str, Any] | None:
+        """What `save` was last given, if there is anything."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep it."""
 
 
-def train_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    reg: Chain,
-    x: Tensor,
-    y: Tensor,
-    autocast: AbstractContextManager[Any] | None = None,
-    criterion: Criterion = F.cross_entropy,
-) -> tuple[Tensor, Tensor, Tensor]:
+def train_step(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """One update on x `(N, ...)` and class probabilities y `(N, K)`.
 
     An optimizer says with `order` which derivatives it uses: 0 none, 1 (unless it says otherwise) gradients, 2 gradients
     that can be differentiated again. Returns the objective, the loss without penalties and the number of errors before
     the update, still on the device.
     """
+    model, optimizer, reg = parts.model, parts.optimizer, parts.reg
     x, y = reg.batch(model, x, y)
     order = getattr(optimizer, "order", 1)
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -71,7 +84,7 @@ def train_step(
     def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
         optimizer.zero_grad()
         with frozen_statistics(model) if seen else nullcontext():
-            logits, loss, objective = forward(model, reg, x, y, autocast, criterion)
+            logits, loss, objective = forward(parts, x, y)
         if order > 1:
             _backward_with_graph(objective, model)
         elif order:
@@ -83,126 +96,57 @@ def train_step(
             seen.append((objective.detach(), loss.detach(), wrong))
         return objective
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[arg-type]  # torch's annotation says float, its optimizers take a tensor
     reg.project(model)
     return seen[0]
 
 
-def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
-    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
-    params = [p for p in model.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
-    for p, grad in zip(params, grads, strict=True):
-        p.grad = grad
-
-
-def forward(
-    model: nn.Module,
-    reg: Chain,
-    x: Tensor,
-    y: Tensor,
-    autocast: AbstractContextManager[Any] | None,
-    criterion: Criterion,
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits, the mean loss, and the objective: the loss with the penalties."""
-    with autocast or nullcontext():
-        logits = model(x)
+    with parts.autocast:
+        logits = parts.model(x)
     logits = logits.to(y.dtype)
-    loss = criterion(logits, y)
-    return logits, loss, loss + reg.penalty(model, x, y, logits)
+    loss = parts.criterion(logits, y)
+    return logits, loss, loss + parts.reg.penalty(parts.model, x, y, logits)
 
 
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
-    tracking = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
-    for module in tracking:
-        module.track_running_stats = False
-    try:
-        yield
-    finally:
-        for module in tracking:
-            module.track_running_stats = True
-
-
-def whole_gradient(
-    model: nn.Module, optimizer: Optimizer, reg: Chain, data: Data, context: Context, loop: Loop
-) -> None:
-    """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
-    optimizer.zero_grad()
-    targets = torch.eye(data.classes, device=context.device)
-    parts = list(batches("cyclic", data.train.y, loop.batch_size, context))
-    samples = sum(map(len, parts))
-    for index in parts:
-        x, y = reg.batch(model, to_unit(data.train.x[index]), targets[data.train.y[index]])
-        with frozen_statistics(model):
-            _, _, objective = forward(model, reg, x, y, loop.autocast, loop.criterion)
-        (objective * (len(index) / samples)).backward()
-    reg.gradient(model)
-
-
-def fit(
-    model: nn.Module,
-    optimizer: Optimizer,
-    reg: Chain,
-    data: Data,
-    context: Context,
-    loop: Loop,
-    report: Report,
-    saved: dict[str, Any] | None,
-    save: Callable[[dict[str, Any]], None],
-) -> Fitted:
-    """Train until the last epoch or until a technique stops, saving after every epoch; continue from `saved` if given.
+def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkpoint) -> Fitted:
+    """Train until the last epoch or until a technique stops, saving after every epoch; continue what was saved.
 
     Raises:
         Diverged: a loss, a weight or a running statistic is no longer finite.
     """
+    model, optimizer, reg = parts.model, parts.optimizer, parts.reg
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
     if hasattr(optimizer, "whole"):
-        optimizer.whole = functools.partial(whole_gradient, model, optimizer, reg, data, context, loop)
+        optimizer.whole = functools.partial(whole_gradient, parts, data, loop)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False
-    if saved:
+    if saved := checkpoint.load():
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         reg.states = saved["states"]
         history, best, stopped = saved["history"], saved["best"], saved["stopped"]
-    per_epoch = _steps_per_epoch(len(data.train), loop.batch_size)
+    per_epoch = steps_per_epoch(len(data.train), loop.batch_size)
     limit = loop.epochs * per_epoch if loop.steps is None else loop.steps
     while len(history) * per_epoch < limit and not stopped:
-        row = run_epoch(model, optimizer, reg, data, context, loop, history, report)
+        row = run_epoch(parts, data, loop, history, report)
         history.append(row)
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         stopped = reg.end_epoch(model, history)
-        save(
-            {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "states": reg.states,
-                "history": history,
-                "best": best,
-                "stopped": stopped,
-            }
-        )
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
+        checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
     return Fitted(reg.finish(model), best_val, history, per_epoch)
 
 
-def run_epoch(
-    model: nn.Module,
-    optimizer: Optimizer,
-    reg: Chain,
-    data: Data,
-    context: Context,
-    loop: Loop,
-    history: History,
-    report: Report,
-) -> dict[str, Any]:
+def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Report) -> dict[str, Any]:
     """Train the epoch after those of `history` and validate. Returns its row."""
+    model, optimizer, context = parts.model, parts.optimizer, parts.context
     epoch = len(history)
     val_losses = tuple(row["val_loss"] for row in history) if len(data.val) else None
     context.begin_epoch(epoch)
@@ -218,13 +162,13 @@ def run_epoch(
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
         x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
-        tally.add(*train_step(model, optimizer, reg, x, y, loop.autocast, loop.criterion), len(index))
+        tally.add(*train_step(parts, x, y), len(index))
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
     _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
-    val = evaluate(model, data.val, loop.autocast) if len(data.val) else {"loss": None, "error": None}
+    val = evaluate(model, data.val, parts.autocast) if len(data.val) else {"loss": None, "error": None}
     if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
         raise Diverged(context.progress.step)
     return {
@@ -239,30 +183,39 @@ def run_epoch(
     }
 
 
-def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Iterator[Tensor]:
-    """The indices of each batch of one epoch over the samples with the classes y.
-
-    A last batch of a single sample is left out (batch norm needs two).
-    """
-    generator = context.generator("order", "cpu")
-    n = len(y)
-    if sampler == "cyclic":
-        order = torch.arange(n)
-    elif sampler == "random":
-        order = torch.randint(n, (n,), generator=generator)
-    elif sampler == "balanced":
-        labels = y.cpu()
-        order = torch.multinomial(1 / labels.bincount().double()[labels], n, replacement=True, generator=generator)
-    else:
-        order = torch.randperm(n, generator=generator)
-    parts = order.to(context.device).split(batch_size)
-    return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
+def whole_gradient(parts: Parts, data: Data, loop: Loop) -> None:
+    """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
+    parts.optimizer.zero_grad()
+    targets = torch.eye(data.classes, device=parts.context.device)
+    order = list(batches("cyclic", data.train.y, loop.batch_size, parts.context))
+    samples = sum(map(len, order))
+    for index in order:
+        x, y = parts.reg.batch(parts.model, to_unit(data.train.x[index]), targets[data.train.y[index]])
+        with frozen_statistics(parts.model):
+            _, _, objective = forward(parts, x, y)
+        (objective * (len(index) / samples)).backward()
+    parts.reg.gradient(parts.model)
 
 
-def _steps_per_epoch(n: int, batch_size: int) -> int:
-    """How many batches `batches` makes."""
-    full, rest = divmod(n, batch_size)
-    return full + (rest > 1 or rest > full)
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
+    tracking: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
+    for module in tracking:
+        module.track_running_stats = False
+    try:
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+
+
+def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
+    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
+    for p, grad in zip(params, grads, strict=True):
+        p.grad = grad
 
 
 def _improved(history: History) -> bool:

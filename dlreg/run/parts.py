@@ -7,7 +7,6 @@ import functools
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +17,15 @@ from dlreg.config.build import build
 from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
-from dlreg.errors import UserError
 from dlreg.model.blocks import weight_layers
 from dlreg.norm.layers import none
 from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
+from dlreg.run.loop import Loop, Parts
+from dlreg.run.machine import autocast
 from dlreg.schedule.base import multiplier
 
 COMMON_DATA = [p.name for p in inspect.signature(prepare).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-
-def resolve(settings: Settings) -> Settings:
-    """Replace what `auto` stands for on this machine, so that the config of a run says what was done.
-
-    Raises:
-        UserError: the device asked for is not there.
-    """
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = device.split(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    index = int(device.split(":")[1]) if ":" in device else 0
-    if not there[kind] or (kind == "cuda" and index >= torch.cuda.device_count()):
-        here = ", ".join(name for name, is_there in there.items() if is_there)
-        raise UserError(f"device={settings.device} is not available; this machine has {here}")
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return settings.model_copy(update={"device": device, "precision": precision})
 
 
 def load(node: Mapping[str, Any]) -> Dataset:
@@ -60,13 +39,6 @@ def load(node: Mapping[str, Any]) -> Dataset:
 
 
 _loaded: dict[str, Dataset] = {}
-
-
-def autocast(settings: Settings) -> AbstractContextManager[Any]:
-    """bfloat16 arithmetic where torch holds it safe, or nothing."""
-    if settings.precision == "bf16":
-        return torch.autocast(settings.device.split(":")[0], torch.bfloat16)
-    return nullcontext()
 
 
 def make_model(settings: Settings, data: Data, seed: int) -> nn.Module:
@@ -93,9 +65,10 @@ def idle_norm(settings: Settings, data: Data) -> str | None:
     return f"norm={word} changed nothing: model={model} has no layer for it" if len(found) == 1 else None
 
 
-def make_data(settings: Settings, dataset: Dataset, seed: int) -> Data:
+def make_data(settings: Settings, dataset: Dataset) -> Data:
     """The sets of one run, on its device."""
-    return prepare(dataset, seed, torch.device(settings.device), **{k: settings.data[k] for k in COMMON_DATA})
+    common = {k: settings.data[k] for k in COMMON_DATA}
+    return prepare(dataset, settings.seed, torch.device(settings.device), **common)
 
 
 def make_chain(settings: Settings) -> Chain:
@@ -109,7 +82,7 @@ def make_schedule(settings: Settings) -> Callable[[Progress], float]:
     return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
 
 
-def make_parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.Module, torch.optim.Optimizer, Chain]:
+def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     """What one fit works with, each set up and on the device."""
     context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
     model = make_model(settings, data, seed).to(context.device)
@@ -117,4 +90,10 @@ def make_parts(settings: Settings, data: Data, seed: int) -> tuple[Context, nn.M
     reg.begin("chain", context)
     model = reg.setup(model)
     optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
-    return context, model, spare_the_compiler(optimizer), reg
+    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings))
+
+
+def make_loop(settings: Settings, n: int, steps: int | None = None) -> Loop:
+    """How to go over n training samples."""
+    size = n if settings.batch_size == "full" else min(settings.batch_size, n)
+    return Loop(settings.epochs, size, settings.sampler, make_schedule(settings), steps)

@@ -13,7 +13,7 @@ from typing import Any
 def warm() -> None:
     """Let the server load dlreg and torch now, while this process does the same: workers then start in no time."""
     if (context := _context()).get_start_method() == "forkserver":
-        context.set_forkserver_preload(["dlreg.study.plan"])
+        context.set_forkserver_preload(["dlreg.study.execute"])
         forkserver.ensure_running()
 
 

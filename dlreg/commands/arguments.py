@@ -1,0 +1,89 @@
+"""What several commands understand: a study and its words, and which runs are compared."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dlreg.errors import UserError
+from dlreg.report.metrics import METRICS
+
+if TYPE_CHECKING:
+    from dlreg.study.file import StudyRow
+    from dlreg.study.plan import Plan
+
+WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
+budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
+seeds=5            how many, or which: seeds=0,1,2
+KEY=VALUE          any override of `dlreg train`, for every row"""
+
+
+def study_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser of what every command that takes a study understands, but for its words."""
+    parser = argparse.ArgumentParser(
+        f"dlreg {command}",
+        description=f"{description}\n\n{WORDS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--row", action="append", default=[], metavar="'LABEL: KEY=VALUE ...'", help="one more row")
+    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options and studies of your own")
+    return parser
+
+
+def comparison_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser of what says which runs, or which study, are compared."""
+    parser = study_parser(command, description)
+    parser.add_argument(
+        "words", nargs="*", metavar="FOLDER | NAME KEY=VALUE", help="run folders, folders of them, or a study [outputs]"
+    )
+    parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
+    parser.add_argument(
+        "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
+    )
+    parser.add_argument(
+        "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
+    )
+    return parser
+
+
+def named(words: Sequence[str]) -> str | None:
+    """The first word that is no KEY=VALUE."""
+    return next((word for word in words if "=" not in word), None)
+
+
+def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
+    """The plan that the arguments of a command describe."""
+    from dlreg.study.file import find  # torch comes with it
+    from dlreg.study.plan import Request, plan
+
+    if strangers := [word for word in words if "=" not in word and word != name]:
+        raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
+    own = dict(word.split("=", 1) for word in words if word.startswith(("budget=", "seeds=")))
+    changes = [word for word in words if "=" in word and not word.startswith(("budget=", "seeds="))]
+    if any(word.startswith("seed=") for word in changes):
+        raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
+    extra = [_row(text) for text in rows]
+    seeds = _seeds(own["seeds"]) if "seeds" in own else None
+    return plan(Request(find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders))
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        found = [int(part) for part in text.strip("[]").split(",")]
+    except ValueError:
+        found = []
+    if "," not in text and "[" not in text and found and found[0] > 0:
+        return list(range(found[0]))
+    if not found or min(found) < 0 or len(set(found)) < len(found) or ("," not in text and "[" not in text):
+        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
+    return found
+
+
+def _row(text: str) -> StudyRow:
+    from dlreg.study.file import StudyRow
+
+    label, colon, words = text.partition(":")
+    if not colon or not label.strip() or any("=" not in word for word in words.split()):
+        raise UserError(f"--row {text!r} must be 'LABEL: KEY=VALUE KEY=VALUE'")
+    return StudyRow(label=label.strip(), overrides=words.split())

@@ -1,0 +1,81 @@
+"""What is to be run: cells, one per experiment, and running those of them that are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dlreg import ui
+from dlreg.errors import UserError
+from dlreg.report.label import outcome
+from dlreg.run.experiment import Experiment
+from dlreg.run.rehearse import rehearse
+from dlreg.run.result import Result
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment of many, and the overrides that tell it from the others."""
+
+    overrides: tuple[str, ...]
+    experiment: Experiment
+
+    def __str__(self) -> str:
+        return " ".join(self.overrides)
+
+    def present(self) -> Result | None:
+        """What there is of the run; None if it was never started."""
+        folder = self.experiment.folder
+        if not (folder / "config.json").exists() and not (folder / "result.json").exists():
+            return None
+        return self.experiment.result()
+
+
+Launch = Callable[
+    [Sequence[Cell]], Iterator[tuple[Cell, Result | str]]
+]  # cells -> each with its result, or why there is none
+
+
+def run_cells(cells: Sequence[Cell], launch: Launch) -> None:
+    """Run what is not finished: refuse what cannot work before anything starts, tell each outcome as it comes.
+
+    Raises:
+        UserError: one cell is bad; nothing was run.
+    """
+    todo = [c for c in cells if c.experiment.settings.rerun or not c.experiment.finished()]
+    _rehearse(todo)
+    ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
+    results = [c.experiment.folder / "result.json" for c in cells]
+    with ui.Live(bool(cells[0].experiment.settings.progress)) as ui.live:
+        assert ui.live is not None
+        ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
+        with ui.live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
+            for number, (cell, found) in enumerate(launch(todo), start=1):
+                line = outcome(found) if isinstance(found, Result) else f"failed: {found}"
+                ui.err.print(f"[{number}/{len(todo)}] {ui.live.label(cell.overrides)}: {line}", markup=False)
+    ui.live = None
+
+
+def tell_unfinished(cells: Sequence[Cell], results: Sequence[Result | None]) -> None:
+    """What did not go well, once more at the end, with its folder."""
+    for cell, result in zip(cells, results, strict=True):
+        if result and result.status in ("failed", "interrupted"):
+            ui.err.print(f"{result.status}: {cell}: {result.message}", markup=False)
+            ui.err.print(f"  {cell.experiment.folder}", markup=False)
+
+
+def _rehearse(cells: Sequence[Cell]) -> None:
+    """Refuse what cannot work, once for each kind of cell: the seed does not matter."""
+    seen, prepared_for, data = set(), None, None
+    for cell in cells:
+        experiment = cell.experiment.with_seed(0)
+        if experiment.folder in seen:
+            continue
+        seen.add(experiment.folder)
+        try:
+            if data is None or (experiment.settings.data, experiment.settings.device) != prepared_for:
+                data = experiment.data()
+                prepared_for = experiment.settings.data, experiment.settings.device
+            rehearse(experiment.settings, data)
+        except UserError as error:
+            raise UserError(f"{error}  [in {cell}]") from None

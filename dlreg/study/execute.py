@@ -1,0 +1,78 @@
+"""Running what is missing of a plan, here or in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dlreg import durable, ui
+from dlreg.errors import UserError
+from dlreg.run.experiment import Busy
+from dlreg.run.result import Result
+from dlreg.study import workers
+from dlreg.study.cells import Cell, run_cells
+from dlreg.study.plan import Plan
+
+
+def run(planned: Plan, jobs: int) -> Plan:
+    """Run what is missing, first the trials, then what they chose; returns the plan with every row settled."""
+    record(planned)
+    if planned.trial_cells:
+        ui.err.print("tuning on validation:")
+        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs))
+        planned = planned.settled()
+        record(planned)
+    if planned.cells:
+        run_cells(planned.cells, lambda todo: launch(todo, jobs))
+    return planned
+
+
+def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str]]:
+    """Each cell with its result as it comes: here one after the other, or in `jobs` processes."""
+    if jobs == 1:
+        assert ui.live is not None
+        for cell in todo:
+            with ui.live.run(str(cell), cell.experiment.settings.epochs) as report:
+                yield cell, _attempt(cell, report)
+        return
+    yield from workers.run_all(_job, todo, jobs)
+
+
+def estimate(planned: Plan, todo: Sequence[Cell]) -> float:
+    """Seconds that these runs take one after the other: as measured for the row, else for the study, else as stated."""
+    measured: dict[str, list[float]] = {}
+    of_cell = {id(cell): row.label for row in planned.rows for cell in row.all_cells}
+    for row in planned.rows:
+        for cell in row.all_cells:
+            if (result := cell.experiment.finished()) and result.seconds:
+                measured.setdefault(row.label, []).append(result.seconds)
+    overall = [s for seconds in measured.values() for s in seconds] or [planned.budget.run_seconds]
+    of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo]
+    return sum(sum(seconds) / len(seconds) for seconds in of_row)
+
+
+def record(planned: Plan) -> None:
+    """Leave a note of the plan beside the runs, from which `dlreg study` tells how far it is."""
+    folder = planned.outputs / ".studies"
+    runs = [cell.experiment.run_id for cell in [*planned.trial_cells, *planned.cells]]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"runs": runs, "unknown": planned.unknown}
+        durable.write_json(folder / f"{planned.name}-{planned.budget_name}.json", content)
+    except OSError as error:
+        raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
+
+
+def _attempt(cell: Cell, report: Any) -> Result | str:
+    try:
+        return cell.experiment.run(report)
+    except Busy as error:
+        return str(error)
+
+
+def _job(cell: Cell) -> Result | str:
+    """In a worker process."""
+    live = ui.Live(bars=False)
+    live.in_sweep = True
+    with live.run("", cell.experiment.settings.epochs) as report:
+        return _attempt(cell, report)

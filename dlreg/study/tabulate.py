@@ -1,0 +1,54 @@
+"""A plan -> its table: every planned run accounted for, the published values beside the measured ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dlreg.report.judge import Group, judge
+from dlreg.report.table import Published, Table
+from dlreg.study.file import PublishedCell
+from dlreg.study.plan import Plan, filled
+
+
+def table(planned: Plan) -> Table:
+    """What there is of the study, every planned run accounted for."""
+    groups = []
+    for row in planned.rows:
+        results = [result for cell in row.cells if (result := cell.present())]
+        published = {name: _published(cell, planned) for name, cell in row.row.published.items()}
+        note = filled(row.row.note, planned.budget)
+        groups.append(Group({"method": row.label}, results, len(planned.seeds) - len(results), published, note))
+    study = planned.study
+    labels = [row.row.label for row in planned.rows]
+    extra = {"Source": study.source, "Published": study.published, "Tuning": _tuning(planned)}
+    if planned.changes:
+        extra["Changed"] = " ".join(planned.changes)
+    judged = judge(
+        groups,
+        labels.index(study.baseline),
+        list(dict.fromkeys([*study.columns, "gap", "seconds"])),
+        study.select,
+        **{name: text for name, text in extra.items() if text},
+    )
+    title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
+    text = " ".join(f"{study.text} {planned.budget.text}".split())
+    return replace(judged, title=title, text=text)
+
+
+def _published(cell: PublishedCell, planned: Plan) -> Published:
+    changed = f"changed on the command line: {' '.join(planned.changes)}" if planned.changes else None
+    reasons = filter(None, [cell.why_not, planned.budget.why_not, changed])
+    return Published(cell.value, cell.sd, "; ".join(reasons) or None)
+
+
+def _tuning(planned: Plan) -> str:
+    """The budget that went into choosing each row's setting, with a flag where it is unequal."""
+    if not any(row.trials for row in planned.rows):
+        return ""
+    parts = []
+    for row in planned.rows:
+        chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.trials else ""
+        parts.append(f"{row.label}: {len(row.trials) or 'no'} settings{chosen}")
+    unequal = len({len(row.trials) for row in planned.rows}) > 1
+    seeds = ", ".join(map(str, planned.study.tune_seeds))
+    return f"{'UNEQUAL budgets. ' * unequal}By validation error on seed {seeds} (not reported). {'; '.join(parts)}"
