@@ -1,4 +1,8 @@
-"""Every write that must survive a crash goes through here: the old file or the new one, never a torn one."""
+"""Every write that must survive a crash goes through here: the old file or the new one, never a torn one.
+
+And every file says whether it is what was written: JSON by a seal in its first line, a checkpoint by a checksum in front,
+what a finished run leaves besides by checksums in its sealed `result.json`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MAGIC = b"dlreg1\n"
+SEAL = b'{"seal": "'
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -26,9 +31,46 @@ def write_atomic(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """JSON without NaN or Infinity: such a number raises ValueError here instead of poisoning a table later."""
-    write_atomic(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """JSON whose first member is the SHA-256 of all the bytes behind it.
+
+    NaN or Infinity raise ValueError here instead of poisoning a table later.
+    """
+    body = (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()[1:]
+    write_atomic(path, SEAL + digest(body).encode() + b'",' + body)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote. Files from before there were seals begin otherwise, and are read unchecked.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: what is wrong with it.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path.name} cannot be read: {error.strerror or error}") from None
+    if sealed(raw):
+        at = len(SEAL)
+        seal, body = raw[at : at + 64], raw[at + 66 :]
+        if seal.decode(errors="replace") != digest(body) or raw[at + 64 : at + 66] != b'",':
+            raise ValueError(f"{path.name} is damaged: its content does not match its seal")
+        raw = b"{" + body
+    elif not raw.startswith(b"{\n "):
+        raise ValueError(f"{path.name} is damaged, or not of dlreg")
+    try:
+        value = json.loads(raw, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
+    assert isinstance(value, dict)
+    return value
+
+
+def sealed(raw: bytes) -> bool:
+    """Whether the content of a JSON file begins with a seal."""
+    return raw.startswith(SEAL)
 
 
 def write_checked(path: Path, content: bytes) -> None:
@@ -40,15 +82,38 @@ def write_checked(path: Path, content: bytes) -> None:
 
 def read_checked(path: Path) -> bytes | None:
     """The newest intact content that `write_checked` left at `path`, or None. Damage is never returned as content."""
-    for candidate in (path, previous(path)):
-        try:
-            raw = candidate.read_bytes()
-        except OSError:
-            continue
-        head, digest, content = raw[: len(MAGIC)], raw[len(MAGIC) : len(MAGIC) + 32], raw[len(MAGIC) + 32 :]
-        if head == MAGIC and hashlib.sha256(content).digest() == digest:
-            return content
-    return None
+    found = intact(path)
+    return found if found is not None else intact(previous(path))
+
+
+def intact(path: Path) -> bytes | None:
+    """The content of one file of `write_checked`'s, or None if it is damaged or not there."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return None
+    head, checksum, content = raw[: len(MAGIC)], raw[len(MAGIC) : len(MAGIC) + 32], raw[len(MAGIC) + 32 :]
+    return content if head == MAGIC and hashlib.sha256(content).digest() == checksum else None
+
+
+def read_listed(folder: Path, name: str) -> bytes | None:
+    """A file that the finished run in `folder` left, or None if it is not there or not what the result says it was.
+
+    Runs from before results listed their files kept a checksum in the file itself.
+    """
+    try:
+        files = read_json(folder / "result.json").get("files")
+        if not files:
+            return intact(folder / name)
+        content = (folder / name).read_bytes()
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(files, dict) and files.get(name) == digest(content) else None
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def tidy(folder: Path) -> None:
@@ -60,6 +125,10 @@ def tidy(folder: Path) -> None:
 def previous(path: Path) -> Path:
     """Where `write_checked` keeps the last but one content."""
     return path.with_name(path.name + ".previous")
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"it holds {constant}, which is not JSON")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -575,7 +575,7 @@ def test_all_at_strength_zero_train_the_plain_model(settings):
     for overrides in (["aug=none"], [f"aug=[{','.join(words)}]", *zeros]):
         chosen = settings(*few, *overrides)
         assert Experiment.of(chosen).run(Silent()).status == "done"
-        weights.append(durable.read_checked(Experiment.of(chosen).folder / "weights"))
+        weights.append(durable.read_listed(Experiment.of(chosen).folder, "weights"))
     assert weights[0] == weights[1]
 
 

@@ -56,7 +56,7 @@ def test_train_then_already_then_table(dlreg, tmp_path):
     assert "epoch 2/2" in err
     folders = list((tmp_path / "outputs").iterdir())
     assert [sorted(p.name for p in f.iterdir()) for f in folders] == [
-        [".lock", "config.json", "result.json", "weights"]
+        [".lock", "config.json", "predictions.npz", "result.json", "weights"]
     ]
     status, out, err = dlreg("train", "optimizer=adam", "reg=dropout", *SMALL)
     assert (status, err) == (0, "")

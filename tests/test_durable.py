@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import json
 import os
 
 import pytest
@@ -62,7 +63,7 @@ def test_atomic_write_keeps_the_old_file_on_error(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.EACCES, "no")))
     with pytest.raises(OSError, match="no"):
         durable.write_json(path, {"a": 2})
-    assert path.read_text() == '{\n "a": 1\n}\n'
+    assert durable.read_json(path) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
 
@@ -81,6 +82,30 @@ def test_every_bit_flip_and_truncation_is_found(tmp_path):
         assert durable.read_checked(path) == b"good"
     durable.previous(path).unlink()
     assert durable.read_checked(path) is None
+
+
+def test_every_bit_flip_and_truncation_of_json_is_found(tmp_path):
+    """A digit too: 0.1055 must not become 0.1085."""
+    path = tmp_path / "result.json"
+    durable.write_json(path, {"error": 0.1055, "words": ["a", "b"]})
+    raw = path.read_bytes()
+    assert json.loads(raw)["error"] == 0.1055  # any reader of JSON can read it
+    damaged = [
+        raw[: bit // 8] + bytes([raw[bit // 8] ^ 1 << bit % 8]) + raw[bit // 8 + 1 :] for bit in range(8 * len(raw))
+    ]
+    damaged += [raw[:n] for n in range(len(raw))] + [raw.replace(b"5", b"8"), b"", b"[1]", b"{}", raw + b" "]
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"result\.json"):
+            durable.read_json(path)
+
+
+def test_json_from_before_seals_is_read(tmp_path):
+    (tmp_path / "x.json").write_text('{\n "a": 1\n}\n')
+    assert durable.read_json(tmp_path / "x.json") == {"a": 1}
+    (tmp_path / "x.json").write_text('{\n "a": ' + "[" * 100_000)
+    with pytest.raises(ValueError, match=r"x\.json cannot be read"):
+        durable.read_json(tmp_path / "x.json")
 
 
 def test_json_refuses_nan(tmp_path):

@@ -95,7 +95,7 @@ def test_cut_anywhere_it_continues_bit_identically(words, settings):
     assert found.test == expected.test
     clockless = lambda r: [{k: v for k, v in h.items() if "second" not in k} for h in r.history]  # noqa: E731
     assert clockless(found) == clockless(expected)
-    weights = [durable.read_checked(Experiment.of(s).folder / "weights") for s in (whole, cut)]
+    weights = [durable.read_listed(Experiment.of(s).folder, "weights") for s in (whole, cut)]
     assert weights[0] == weights[1]
 
 
@@ -257,7 +257,7 @@ def test_bf16(run):
 def test_weights_are_kept_or_not(run, settings):
     run()
     folder = Experiment.of(settings()).folder
-    saved = torch.load(__import__("io").BytesIO(durable.read_checked(folder / "weights")), weights_only=True)
+    saved = torch.load(__import__("io").BytesIO(durable.read_listed(folder, "weights")), weights_only=True)
     assert set(saved) == {"last", "best_val"}
     assert not list(folder.glob("checkpoint*"))
     shutil.rmtree(folder)

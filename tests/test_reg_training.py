@@ -300,7 +300,7 @@ def test_a_killed_committee_resumes_at_the_member_it_was_in(words, settings):
     assert rest.seen == 4  # one of the second member and three of the third: nothing is trained twice
     assert found.test == whole.test
     both = settings(*words, "epochs=3", f"outputs={base}/whole"), cut
-    weights = [durable.read_checked(Experiment.of(s).folder / "weights") for s in both]
+    weights = [durable.read_listed(Experiment.of(s).folder, "weights") for s in both]
     assert weights[0] == weights[1]
     assert (
         found.seconds > sum(row["seconds"] for row in found.history) * 0.99

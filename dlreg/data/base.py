@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -66,6 +68,24 @@ class Dataset:
             shapes = f"{tuple(self.train.x.shape[1:])} and {tuple(self.test.x.shape[1:])}"
             raise UserError(f"{where}: training and test samples differ in shape: {shapes}")
         return self
+
+
+Source = TypeVar("Source", bound=Callable[..., Dataset])
+
+
+def reads(files: Callable[..., list[Path]], official: Collection[str] = ()) -> Callable[[Source], Source]:
+    """Say which files a source reads: `files(root, **hyperparameters)`. Their content is part of a run's identity.
+
+    Not so if the SHA-256 of each is among `official`, those of a published set, or if there is none: then the name says
+    what was read. A source without this mark is known by the samples it returns.
+    """
+
+    def mark(source: Source) -> Source:
+        marked: Any = source
+        marked.files, marked.official = files, frozenset(official)
+        return source
+
+    return mark
 
 
 class SealedTest:

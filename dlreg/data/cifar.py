@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from dlreg.data.base import Dataset, Split
+from dlreg.data.base import Dataset, Split, reads
 from dlreg.data.npz import read_npz
 from dlreg.errors import UserError
 
 
+@reads(lambda root: _copies(root, "CIFAR10"))
 def cifar10(root: Path, download: bool) -> Dataset:
     """CIFAR-10: 50,000 + 10,000 colour photographs, 32 x 32, 10 classes. `ROOT/cifar10.npz` serves as an offline copy.
 
@@ -19,6 +20,7 @@ def cifar10(root: Path, download: bool) -> Dataset:
     return _cifar("CIFAR10", 10, root, download)
 
 
+@reads(lambda root: _copies(root, "CIFAR100"))
 def cifar100(root: Path, download: bool) -> Dataset:
     """CIFAR-100: 50,000 + 10,000 colour photographs, 32 x 32, 100 classes. `ROOT/cifar100.npz` serves as an offline copy.
 
@@ -28,9 +30,8 @@ def cifar100(root: Path, download: bool) -> Dataset:
 
 
 def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
-    copy = root / f"{name.lower()}.npz"
-    if copy.is_file():
-        return read_npz(copy, classes)
+    if copies := _copies(root, name):
+        return read_npz(copies[0], classes)
     import torchvision
 
     source = getattr(torchvision.datasets, name)  # unpickles its files only after their md5 sums agree
@@ -38,10 +39,16 @@ def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
         train, test = (source(str(root), train=part, download=download) for part in (True, False))
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"data.root={root} has neither {copy.name} nor torchvision's copy of {name} ({error})"
+            f"data.root={root} has neither {name.lower()}.npz nor torchvision's copy of {name} ({error})"
             + ("" if download else "; data.download=true fetches it")
         ) from None
     return Dataset(_split(train.data, train.targets), _split(test.data, test.targets), classes)
+
+
+def _copies(root: Path, name: str) -> list[Path]:
+    """The offline copy, if it is there; torchvision's own files are official, or refused by their checksums."""
+    copy = root / f"{name.lower()}.npz"
+    return [copy] if copy.is_file() else []
 
 
 def _split(images: object, labels: list[int]) -> Split:

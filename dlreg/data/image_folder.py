@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
-from dlreg.data.base import Dataset, Split
+from dlreg.data.base import Dataset, Split, reads
 from dlreg.errors import UserError
 from dlreg.hyper import Count
 
 
+@reads(lambda root, size, channels: _pictures(root))
 def image_folder(root: Path, download: bool, *, size: Count, channels: Count) -> Dataset:
     """`ROOT/train/CLASS/*.png` and `ROOT/test/CLASS/*.png` (or jpg, bmp, webp ...), resized to `size` x `size`.
 
@@ -21,6 +23,20 @@ def image_folder(root: Path, download: bool, *, size: Count, channels: Count) ->
     if parts[0][1] != parts[1][1]:
         raise UserError(f"{root}: train and test have different classes: {parts[0][1]} and {parts[1][1]}")
     return Dataset(parts[0][0], parts[1][0], classes=max(2, len(parts[0][1])))
+
+
+def _pictures(root: Path) -> list[Path]:
+    """Every file below the two parts, links followed once."""
+    found, seen = [], set()
+    for part in ("train", "test"):
+        for folder, inner, files in os.walk(root / part, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                inner.clear()
+                continue
+            seen.add(real)
+            found += [Path(folder) / name for name in files]
+    return sorted(found)
 
 
 def _read(folder: Path, size: int, channels: int) -> tuple[Split, list[str]]:

@@ -6,13 +6,24 @@ from pathlib import Path
 
 import torch
 
-from dlreg.data.base import Dataset, Split
+from dlreg.data.base import Dataset, Split, reads
 from dlreg.data.idx import find, read_idx
 from dlreg.errors import UserError
 
 FILES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+MNIST = (  # SHA-256 of the four files, unpacked and as LeCun packed them
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+)
 
 
+@reads(lambda root: _files(root, "MNIST"), MNIST)
 def mnist(root: Path, download: bool) -> Dataset:
     """MNIST: 60,000 + 10,000 handwritten digits, 28 x 28.
 
@@ -21,14 +32,20 @@ def mnist(root: Path, download: bool) -> Dataset:
     return _family("MNIST", root, download)
 
 
+@reads(lambda root: _files(root, "FashionMNIST"))
 def fashion_mnist(root: Path, download: bool) -> Dataset:
     """Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28 x 28. Xiao et al. (2017), https://arxiv.org/abs/1708.07747"""
     return _family("FashionMNIST", root, download, upright=False)
 
 
+@reads(lambda root: _files(root, "KMNIST"))
 def kmnist(root: Path, download: bool) -> Dataset:
     """KMNIST: 60,000 + 10,000 cursive Japanese characters, 28 x 28. Clanuwat et al. (2018), https://arxiv.org/abs/1812.01718"""
     return _family("KMNIST", root, download)
+
+
+def _files(root: Path, name: str) -> list[Path]:
+    return [path for stem in FILES if (path := find(root / name / "raw", stem))]
 
 
 def _family(name: str, root: Path, download: bool, upright: bool = True) -> Dataset:

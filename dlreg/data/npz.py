@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlreg.data.base import Dataset, Split
+from dlreg.data.base import Dataset, Split, reads
 from dlreg.errors import UserError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 MAX_BYTES = 16 << 30
 
 
+@reads(lambda root, file: [root / file])
 def npz(root: Path, download: bool, *, file: str) -> Dataset:
     """`ROOT/FILE` with arrays x_train, y_train, x_test, y_test.
 

@@ -48,7 +48,7 @@ class L2To(WeightPenalty):
     def _given(self, named: list[tuple[str, nn.Parameter]], folder: str) -> list[Tensor]:
         """The last weights of the run in `folder`, in the order of `named`."""
         path = Path(folder).expanduser() / "weights"
-        content = durable.read_checked(path)
+        content = durable.read_listed(path.parent, path.name)
         if content is None:
             raise UserError(f"reg.{self.name}.weights={folder} is no finished run's folder: {path} cannot be read")
         saved = torch.load(io.BytesIO(content), map_location=self.context.device, weights_only=True)["last"]

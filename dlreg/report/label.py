@@ -18,6 +18,9 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
     for key, value in config.items():
         if key in NOT_IDENTITY or key == "seed":
             continue
+        if key == "content":  # digests of data and plugins that no name stands for
+            words |= {"data.content" if name == "data" else name: digest[:10] for name, digest in value.items()}
+            continue
         if key not in GROUPS:
             words[key] = str(value)
             continue
@@ -25,7 +28,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
         words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
         for leaf, content in walk(value):
             last = leaf.rsplit(".", 1)[-1]
-            if last in ("_target_", "name") or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
+            if last == "name" or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
                 continue
             words[f"{key}.{leaf}"] = _list(content) if isinstance(content, list) else str(content)
     return words

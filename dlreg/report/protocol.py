@@ -60,7 +60,11 @@ def _shared(results: Sequence[Result]) -> str:
     for key, value in common.items():
         if "." in key or (value in ("none", "default", "constant") and key in GROUPS):
             continue
-        inner = [f"{k.split('.', 1)[1]} {v}" for k, v in common.items() if k.startswith(f"{key}.") and key in GROUPS]
+        inner = [
+            f"{k.split('.', 1)[1]} {v}"
+            for k, v in common.items()
+            if k.startswith(f"{key}.") and key in GROUPS and not k.endswith("_target_")
+        ]
         inner = [text for text in inner if not text.endswith((" None", " warmup 0.0")) and text != "warmup 0.0"]
         parts.append(f"{key}={value}" + (f" ({', '.join(inner)})" if inner else ""))
     return ", ".join(parts)
@@ -138,7 +142,7 @@ def _made_with(done: Sequence[Result]) -> str:
     versions = [
         f"{name} {'/'.join(_all(r.versions.get(name) for r in done))}" for name in _names(r.versions for r in done)
     ]
-    commits = _all((r.git or {}).get("commit", "")[:10] + "+changes" * bool((r.git or {}).get("changed")) for r in done)
+    commits = _all(str((r.git or {}).get("commit") or "")[:10] + "+changes" * bool((r.git or {}).get("changed")) for r in done)
     machine = [f"{name} {'/'.join(_all(r.fingerprint.get(name) for r in done))}"
                for name in _names(r.fingerprint for r in done) if name != "torch"]  # fmt: skip
     git = f" (git {', '.join(commits)})" if any(commits) else ""

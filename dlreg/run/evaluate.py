@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -55,12 +56,16 @@ class Tally:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None = None
+    model: nn.Module,
+    split: Split,
+    autocast: AbstractContextManager[Any] | None = None,
+    keep: Callable[[Tensor], None] | None = None,
 ) -> dict[str, float | None]:
     """Mean cross-entropy, error, top-5 error (None under 6 classes) and calibration error in evaluation mode, as fractions.
 
     `ece` is the expected calibration error, sum_b |B_b|/N |accuracy(B_b) - confidence(B_b)| over 15 bins of equal width of
-    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599).
+    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599). `keep` is given the logits of
+    each batch.
     """
     model.eval()
     device = next(model.parameters()).device
@@ -72,6 +77,8 @@ def evaluate(
         with autocast or nullcontext():
             logits = model(to_unit(x.to(device)))
         logits = logits.float()
+        if keep:
+            keep(logits)
         classes = logits.shape[1]
         top = logits.topk(min(5, classes), 1).indices == y.unsqueeze(1)
         sums += torch.stack(

@@ -7,8 +7,8 @@ import math
 import shutil
 import time
 import traceback
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from dlreg.context import Context
 from dlreg.data.base import Data
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.reg.base import Fitted
+from dlreg.run.artifacts import PREDICTIONS, WEIGHTS, pack_predictions, pack_weights
+from dlreg.run.content import content, split_digest
 from dlreg.run.evaluate import evaluate
-from dlreg.run.fitter import Fitter, packed
+from dlreg.run.fitter import Fitter
 from dlreg.run.loop import Report
 from dlreg.run.machine import autocast, resolve
 from dlreg.run.parts import idle_norm, load, make_chain, make_data
 from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
-from dlreg.run.result import FINAL, Result, read, run_id
+from dlreg.run.result import FINAL, Result, Status, is_whole, read, run_id
 
 
 class Busy(Exception):
@@ -56,8 +58,9 @@ class Experiment:
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """The settings as plain containers, as `config.json` and the result hold them."""
-        return self.settings.model_dump()
+        """The settings as plain containers, and the digests of what else decides the result, if anything does."""
+        digests = content(self.settings)
+        return self.settings.model_dump() | ({"content": digests} if digests else {})
 
     @functools.cached_property
     def run_id(self) -> str:
@@ -70,12 +73,12 @@ class Experiment:
         return Path(self.settings.outputs) / self.run_id
 
     def finished(self) -> Result | None:
-        """The result if it is there, readable and final."""
+        """The result if it is there, final, and whole: damaged or missing files are to be made again."""
         try:
             result = read(self.folder)
         except ValueError:
             return None
-        return result if result and result.status in FINAL else None
+        return result if result and result.status in FINAL and is_whole(result, self.folder) else None
 
     def result(self) -> Result:
         """What there is of the run: its result, or an `interrupted` one in its place."""
@@ -112,7 +115,10 @@ class Experiment:
                 return finished
             durable.write_json(self.folder / "config.json", self.config)
             result = self._run(data, report)
-            result.write(self.folder)
+            try:
+                result.write(self.folder)
+            except OSError as error:  # the checkpoints stay: the same command goes on from the last
+                return self._failed(result, f"result.json could not be written: {error.strerror or error}")
             if result.status in FINAL:  # not before: a kill in between must not cost the fit
                 _drop_checkpoints(self.folder)
         return result
@@ -123,6 +129,7 @@ class Experiment:
         fitter.remarks += filter(None, [idle_norm(settings, data)])
         result = Result(self.run_id, "done", self.config, versions=versions(), git=git_state())
         result.fingerprint = fingerprint(settings)
+        result.test_reads = self._test_reads_so_far()
         try:
             chain = make_chain(settings)
             chain.begin(
@@ -132,22 +139,40 @@ class Experiment:
             fitter.parameters = sum(p.numel() for p in fitted.last.parameters())
             fitter.remarks = list(dict.fromkeys([*fitter.remarks, *fitted.remarks]))
             started = time.perf_counter()
-            _measure(result, settings, data, fitted)
+            kept = _measure(result, settings, data, fitted)
             result.history = fitted.history
             result.seconds = fitter.seconds + time.perf_counter() - started
-            _keep_weights(settings, folder, fitted)
+            for name, file in kept.items():
+                durable.write_atomic(folder / name, file)
+                result.files[name] = durable.digest(file)
         except Diverged as error:
-            result.status, result.message = "diverged", str(error)
+            result = self._without_numbers(result, "diverged", str(error))
         except (KeyboardInterrupt, Interrupted):
-            result.status, result.message = "interrupted", "the same command continues it"
-            result.write(folder)
+            self._without_numbers(result, "interrupted", "the same command continues it").write(folder)
             raise
         except Exception as error:
-            result.status = "failed"
-            result.message = f"{type(error).__name__}: {error}"
-            (folder / "traceback.txt").write_text(traceback.format_exc())
+            result = self._failed(result, f"{type(error).__name__}: {error}")
         result.remarks, result.parameters = fitter.remarks, fitter.parameters
         return result
+
+    def _without_numbers(self, result: Result, status: Status, message: str) -> Result:
+        """What is told of a run that is not done: no number that could be taken for its result."""
+        return replace(
+            result, status=status, message=message, history=[], train=None, val=None, test=None, seconds=None
+        )
+
+    def _failed(self, result: Result, message: str) -> Result:
+        with suppress(OSError):  # a full disk may be why it failed
+            (self.folder / "traceback.txt").write_text(traceback.format_exc())
+        return self._without_numbers(result, "failed", message)
+
+    def _test_reads_so_far(self) -> int:
+        """By earlier attempts at this run that failed after they had read the test set."""
+        try:
+            earlier = read(self.folder)
+        except ValueError:
+            return 0
+        return earlier.test_reads if earlier else 0
 
 
 def claim(folder: Path) -> AbstractContextManager[Any]:
@@ -165,27 +190,23 @@ def claim(folder: Path) -> AbstractContextManager[Any]:
         raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
 
 
-def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> None:
-    """Training and validation in evaluation mode, and the test set, once."""
+def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> dict[str, bytes]:
+    """Training and validation in evaluation mode, and the test set, once. Returns what is kept beside the numbers."""
     cast = autocast(settings)
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = evaluate(fitted.last, data.train, cast)
     clean = len(data.val) and not fitted.saw_val
     result.val = {k: evaluate(m, data.val, cast) if m and clean else None for k, m in models.items()}
     test = data.test.open()
-    result.test = {k: evaluate(m, test, cast) if m else None for k, m in models.items()}
-    result.test_reads = data.test.reads
-    if not all(math.isfinite(m["loss"] or 0.0) for m in (result.train, result.test["last"])):
-        result.train = result.val = result.test = None
+    result.test_reads += data.test.reads
+    result.test_set = split_digest(test)
+    logits: dict[str, list[torch.Tensor]] = {k: [] for k, m in models.items() if m}
+    result.test = {k: evaluate(m, test, cast, logits[k].append) if m else None for k, m in models.items()}
+    numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
+    if not all(math.isfinite(loss or 0.0) for loss in numbers):
         raise Diverged(len(fitted.history))
-
-
-def _keep_weights(settings: Settings, folder: Path, fitted: Fitted) -> None:
-    """The weights alone; the checkpoints carry the optimizer's state."""
-    if settings.save_weights:
-        models = {"last": fitted.last, "best_val": fitted.best_val}
-        content = packed({name: model.state_dict() for name, model in models.items() if model})
-        durable.write_checked(folder / "weights", content)
+    kept = {PREDICTIONS: pack_predictions(test.y, logits)}
+    return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 
 
 def _drop_checkpoints(folder: Path) -> None:

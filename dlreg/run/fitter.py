@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.data.base import Data
 from dlreg.reg.base import Fitted
-from dlreg.run.loop import Report, fit
+from dlreg.run.artifacts import packed
+from dlreg.run.loop import Parts, Report, fit
 from dlreg.run.parts import make_loop, make_parts
 from dlreg.run.provenance import fingerprint
 
@@ -41,7 +43,7 @@ class Fitter:
         parts.context.note = note or {}
         if start is not None:
             parts.model.load_state_dict(start)
-        checkpoint = CheckpointFile(self.folder / f"checkpoint-{self.calls}", self.settings)
+        checkpoint = CheckpointFile(self.folder / f"checkpoint-{self.calls}", self.settings, parts)
         self.calls += 1
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
@@ -55,31 +57,52 @@ class Fitter:
 
 
 class CheckpointFile:
-    """The state of one fit in a file that says by a checksum if it was damaged."""
+    """The state of one fit in a file that says by a checksum if it was damaged, and by the run's name if it was moved."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        self.path, self.settings = path, settings
+    def __init__(self, path: Path, settings: Settings, parts: Parts) -> None:
+        self.path, self.settings, self.parts = path, settings, parts
         self.remark: str | None = None  # what became of the file that was there
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep it, and the state before it beside it."""
-        durable.write_checked(self.path, packed({"fingerprint": fingerprint(self.settings), "fit": state}))
+        content = {"run": self.path.parent.name, "fingerprint": fingerprint(self.settings), "fit": state}
+        durable.write_checked(self.path, packed(content))
 
     def load(self) -> dict[str, Any] | None:
-        """The newest intact state, if there is one."""
-        content = durable.read_checked(self.path)
+        """The newest state that is intact and of this fit, if there is one. What is neither is removed."""
+        found = [path for path in (self.path, durable.previous(self.path)) if path.exists()]
+        for path in found:
+            if (saved := self._read(path)) is None:
+                path.unlink()
+                continue
+            if path != self.path:  # so that the next save does not take the place of the only good one
+                path.rename(self.path)
+            if saved["fingerprint"] != fingerprint(self.settings):
+                self.remark = "continued on another machine, torch or thread count: not bit-identical to one run"
+            return saved["fit"]
+        if found:
+            self.remark = f"{self.path.name} was damaged; the fit started again"
+        return None
+
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        content = durable.intact(path)
         if content is None:
-            if self.path.exists():
-                self.remark = f"{self.path.name} was damaged; the fit started again"
             return None
-        saved = torch.load(io.BytesIO(content), map_location=self.settings.device, weights_only=True)
-        if saved["fingerprint"] != fingerprint(self.settings):
-            self.remark = "continued on another machine, torch or thread count: not bit-identical to one run"
-        return saved["fit"]
+        try:
+            saved = torch.load(io.BytesIO(content), map_location=self.settings.device, weights_only=True)
+            fits = saved["run"] == self.path.parent.name and _shapes(saved["fit"]) == _shapes(self._fresh())
+        except (RuntimeError, KeyError, TypeError, AttributeError, ValueError, pickle.UnpicklingError):
+            return None
+        return saved if fits else None
+
+    def _fresh(self) -> dict[str, Any]:
+        """What a state of this fit looks like."""
+        model, optimizer, reg = self.parts.model, self.parts.optimizer, self.parts.reg
+        return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
 
 
-def packed(value: Any) -> bytes:
-    """What `torch.save` makes of it."""
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
+def _shapes(state: dict[str, Any]) -> tuple[Any, ...]:
+    """What must agree for a state to be taken up: the tensors of the model, the groups of the optimizer, the techniques."""
+    model = {name: tensor.shape for name, tensor in state["model"].items()}
+    groups = [(len(group["params"]), sorted(group)) for group in state["optimizer"]["param_groups"]]
+    return model, groups, sorted(state["states"])

@@ -6,11 +6,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from dlreg import durable
+from dlreg.config.schema import GROUPS
 
 FORMAT = 1  # of result.json and of what run_id hashes; a change that alters results of the same config raises it
 Status = Literal["done", "diverged", "failed", "interrupted"]
@@ -20,30 +23,76 @@ NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights")
 NOT_IDENTITY_DATA = ("root", "download")
 
 
+def _metrics(found: dict[str, Any]) -> dict[str, Any]:
+    if not {"loss", "error"} <= found.keys() or not 0 <= (found["error"] or 0.0) <= 1:
+        raise ValueError("metrics must have a loss, and an error between 0 and 1")
+    if not (isinstance(samples := found.get("samples", 1), int) and samples > 0):
+        raise ValueError("metrics must be of at least one sample")
+    return found
+
+
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    if missing := {"epoch", "train_loss", "train_error", "val_loss", "val_error"} - found.keys():
+        raise ValueError(f"an epoch lacks {sorted(missing)[0]}")
+    return found
+
+
+def _selected(found: dict[str, Any]) -> dict[str, Any]:
+    if not {"last", "best_val"} <= found.keys():
+        raise ValueError("metrics must be of `last` and of `best_val`")
+    return found
+
+
+def _described(config: dict[str, Any]) -> dict[str, Any]:
+    """What tables read of a config is there, and of its kind."""
+    for group, entry in GROUPS.items():
+        nodes = config.get(group)
+        inner = nodes.values() if entry.stack and isinstance(nodes, dict) else [nodes]
+        if not isinstance(nodes, dict) or not all(isinstance(node, dict) for node in inner):
+            raise ValueError(f"{group} is not as dlreg writes it")
+        if not entry.stack and not isinstance(nodes.get("name"), str):
+            raise ValueError(f"{group} has no name")
+    for key, kind in (("seed", int), ("epochs", int), ("device", str), ("outputs", str)):
+        if not isinstance(config.get(key), kind):
+            raise ValueError(f"{key} is not as dlreg writes it")
+    return config
+
+
+Whole = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Number = Whole | Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
+Metrics = Annotated[dict[str, Number], AfterValidator(_metrics)]
+Selected = Annotated[dict[str, Metrics | None], AfterValidator(_selected)]
+
+
 @dataclass
 class Result:
     """One run. Losses are mean cross-entropies, errors fractions, times seconds; numbers of a run not done are None."""
 
     run_id: str
     status: Status
-    config: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    train: dict[str, Any] | None = None
-    val: dict[str, Any] | None = None  # {"last": {...}, "best_val": {...}}
-    test: dict[str, Any] | None = None
-    seconds: float | None = None
-    parameters: int | None = None
+    config: Annotated[dict[str, Any], AfterValidator(_described)]
+    history: list[Annotated[dict[str, Number], AfterValidator(_row)]] = field(default_factory=list)
+    train: Metrics | None = None
+    val: Selected | None = None
+    test: Selected | None = None
+    seconds: Number = None
+    parameters: Whole | None = None
     versions: dict[str, str] = field(default_factory=dict)
     fingerprint: dict[str, Any] = field(default_factory=dict)
     git: dict[str, Any] | None = None
     remarks: list[str] = field(default_factory=list)
     message: str | None = None  # why it is not done
-    test_reads: int = 0
-    format: int = FORMAT
+    test_reads: Whole = 0
+    test_set: str | None = None  # digest of the test samples: two runs with the same one met the same images
+    files: dict[str, str] = field(default_factory=dict)  # what lies beside the result, with the SHA-256 of each
+    format: Whole = FORMAT
+    folder: Path | None = field(default=None, compare=False, repr=False)  # where it was read
 
     def write(self, folder: Path) -> None:
         """To `folder/result.json`, atomically."""
-        durable.write_json(folder / "result.json", asdict(self))
+        content = asdict(self)
+        del content["folder"]
+        durable.write_json(folder / "result.json", content)
 
 
 @dataclass(frozen=True)
@@ -74,20 +123,39 @@ def run_id(config: Mapping[str, Any]) -> str:
     return f"{prefix}-s{content['seed']}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
+_CHECKED = TypeAdapter(Result)
+
+
 def read(folder: Path) -> Result | None:
-    """The result in `folder`, or None if there is none yet. Raises ValueError naming what is wrong with the file."""
+    """The result in `folder`, or None if there is none yet.
+
+    Raises:
+        ValueError: what is wrong with the file: damaged, of another format, or not what dlreg writes.
+    """
     try:
-        raw = json.loads((folder / "result.json").read_bytes(), parse_constant=_refuse)
+        raw = durable.read_json(folder / "result.json")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"result.json cannot be read: {error}") from None
-    if not isinstance(raw, dict) or not {"run_id", "status", "config"} <= raw.keys():
-        raise ValueError("result.json is not a dlreg result")
     if raw.get("format") != FORMAT:
         raise ValueError(f"result.json has format {raw.get('format')}; this dlreg reads {FORMAT}")
-    known = {f.name for f in fields(Result)}
-    return Result(**{k: v for k, v in raw.items() if k in known})
+    try:
+        result = _CHECKED.validate_python(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(
+            f"result.json is not a dlreg result: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
+    if result.run_id != run_id(result.config):
+        raise ValueError("result.json is damaged: its config is not that of its run id")
+    if result.status == "done" and not (result.history and result.train and result.test and result.test["last"]):
+        raise ValueError("result.json is not a dlreg result: a run that is done has numbers")
+    result.folder = folder
+    return result
+
+
+def is_whole(result: Result, folder: Path) -> bool:
+    """Whether every file that the result lists lies in `folder` and is what was written."""
+    return all(durable.read_listed(folder, name) is not None for name in result.files)
 
 
 def read_all(folders: Iterable[Path]) -> tuple[list[Result], list[Unreadable]]:
@@ -98,34 +166,34 @@ def read_all(folders: Iterable[Path]) -> tuple[list[Result], list[Unreadable]]:
     results: dict[str, Result] = {}
     unreadable = []
     for folder in (run for top in folders for run in _run_folders(top)):
+        if isinstance(folder, Unreadable):
+            unreadable.append(folder)
+            continue
         try:
             result = read(folder) or _killed(folder)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             unreadable.append(Unreadable(folder, str(error)))
             continue
         results.setdefault(result.run_id, result)
     return list(results.values()), unreadable
 
 
-def _run_folders(top: Path) -> Iterator[Path]:
-    if (top / "config.json").exists() or (top / "result.json").exists():
-        yield top
-        return
+def _run_folders(top: Path) -> Iterator[Path | Unreadable]:
     try:
+        if (top / "config.json").exists() or (top / "result.json").exists():
+            yield top
+            return
         inside = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
-    except OSError:
+    except OSError as error:
+        yield Unreadable(top, f"cannot be read: {error.strerror or error}")
         return
     for folder in inside:
         yield from _run_folders(folder)
 
 
 def _killed(folder: Path) -> Result:
+    config = durable.read_json(folder / "config.json")
     try:
-        config = json.loads((folder / "config.json").read_bytes())
-        return Result(run_id(config), "interrupted", config, message="killed before its end")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"config.json cannot be read: {error}") from None
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"result.json holds {constant}, which is not JSON")
+        return Result(run_id(_described(config)), "interrupted", config, message="killed before its end")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"config.json is not a dlreg config: {error}") from None

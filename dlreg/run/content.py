@@ -1,0 +1,94 @@
+"""What decides a result besides the settings: the data that are read, and the source of classes outside dlreg."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dlreg.config.build import build
+from dlreg.config.schema import GROUPS, Settings
+from dlreg.data.base import Dataset, Split
+from dlreg.run.parts import load
+
+OURS = ("dlreg", "torch")  # what they are is said by the versions of a result
+
+
+def content(settings: Settings) -> dict[str, str]:
+    """`data` -> the digest of data that are no official set, `PACKAGE` -> the digest of a plugin's source; often empty."""
+    found = {"data": data_digest(settings.data)} | {
+        name: source_digest(name) for name in sorted(set(_plugins(settings)))
+    }
+    return {name: digest for name, digest in found.items() if digest}
+
+
+def data_digest(node: Mapping[str, Any]) -> str | None:
+    """Of the files that the `data` options name; None for an official set, and for files that are not there."""
+    source = build("data", node)
+    files = getattr(source.func, "files", None)
+    if files is None:  # a source of somebody's own, which does not say what it reads
+        return dataset_digest(load(node))
+    root = Path(node["root"]).expanduser()
+    paths = [path for path in files(root, **source.keywords) if path.is_file()]
+    digests = [file_digest(path) for path in paths]
+    if set(digests) <= source.func.official:
+        return None
+    named = [f"{path.relative_to(root)} {digest}" for path, digest in zip(paths, digests, strict=True)]
+    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """Of all samples and labels."""
+    return hashlib.sha256((split_digest(dataset.train) + split_digest(dataset.test)).encode()).hexdigest()
+
+
+def split_digest(split: Split) -> str:
+    """Of the samples and labels of one split."""
+    both = hashlib.sha256()
+    for tensor in (split.x, split.y):
+        both.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        both.update(_bytes(tensor))
+    return both.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, read once as long as its size and its time of change stay."""
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+def source_digest(package: str) -> str:
+    """Of all Python files of a package or a module outside dlreg."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return ""
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    return hashlib.sha256("".join(file_digest(path) for path in files).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_digest(path: Path, size: int, changed: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plugins(settings: Settings) -> Iterator[str]:
+    """The top packages of everything that the settings would build, but for ours."""
+    nodes: list[Any] = [getattr(settings, group) for group in GROUPS]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Mapping):
+            nodes.extend(node.values())
+            target = node.get("_target_")
+            if isinstance(target, str) and (top := target.split(".")[0]) not in OURS:
+                yield top
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.detach().cpu().contiguous().numpy().data.cast("B")

@@ -1,0 +1,224 @@
+"""A result belongs to what made it: settings, data, plugins. And a run's files are what was written."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, Silent
+
+from dlreg import durable
+from dlreg.config.compose import compose
+from dlreg.report.judge import compare
+from dlreg.run.artifacts import predictions
+from dlreg.run.content import data_digest
+from dlreg.run.experiment import Experiment
+from dlreg.run.result import Result, read, read_all
+
+
+def write_npz(path, seed):
+    rng = np.random.default_rng(seed)
+    arrays = {
+        f"x_{part}": rng.integers(0, 256, (n, 8, 8), dtype=np.uint8) for part, n in (("train", 120), ("test", 30))
+    }
+    np.savez(path, **arrays, y_train=np.arange(120) % 3, y_test=np.arange(30) % 3)
+
+
+def change_npz(root):
+    write_npz(root / "data.npz", 1)
+
+
+def change_mnist(root):
+    path = root / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    content = bytearray(path.read_bytes())
+    content[-1] = (content[-1] + 1) % 10
+    path.write_bytes(content)
+
+
+def change_picture(root):
+    picture = next((root / "train" / "cat").iterdir())
+    shutil.copy(next((root / "train" / "dog").iterdir()), picture)
+
+
+def change_cifar(root):
+    shutil.copy(root / "data.npz", root / "cifar10.npz")
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        (["data=npz"], change_npz),
+        (["data=mnist", "data.download=false"], change_mnist),
+        (["data=image_folder", "data.size=8"], change_picture),
+        (["data=cifar10", "data.download=false"], change_cifar),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_other_data_are_another_run(words, change, data_root, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(data_root, root)
+    write_npz(root / "data.npz", 0)
+
+    def name(**folders):
+        return Experiment.of(compose([*words, f"data.root={folders.get('root', root)}", "device=cpu"])).run_id
+
+    before = name()
+    assert name() == before  # nothing changed
+    shutil.copytree(root, tmp_path / "copy")
+    assert name(root=tmp_path / "copy") == before  # where the data lie does not matter
+    change(root)
+    assert name() != before
+    assert name(root=tmp_path / "copy") == before
+
+
+def test_official_data_are_known_by_name():
+    if not (SHARED / "MNIST").is_dir():
+        pytest.skip("real MNIST is not beside the checkout")
+    assert data_digest({**compose(["data=mnist"]).data, "root": str(SHARED)}) is None
+    assert data_digest(compose(["data=digits"]).data) is None
+
+
+def test_another_source_of_a_plugin_is_another_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DLREG_PLUGINS", "identitytricks")
+    monkeypatch.syspath_prepend(tmp_path)
+    module, folder = tmp_path / "identitytricks.py", tmp_path / "conf" / "reg"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("# mine\nmine:\n  _target_: identitytricks.Mine\n")
+    module.write_text("from dlreg.reg.base import Regularizer\n\n\nclass Mine(Regularizer):\n    pass\n")
+    first = Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id
+    module.write_text(module.read_text() + "    strength = 1000\n")
+    assert Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id != first
+
+
+def test_rows_are_told_apart_by_what_ran_and_not_by_its_name(run):
+    """optimizer._target_=torch.optim.Adam keeps the name sgd; the two must not be two seeds of one row."""
+    plain = run("epochs=1")
+    other = run("epochs=1", "optimizer._target_=torch.optim.RMSprop")
+    table = compare([plain, other])
+    assert len(table.rows) == 2
+
+
+def test_what_a_finished_run_leaves_is_sealed(settings):
+    experiment = Experiment.of(settings("reg=dropout"))
+    result = experiment.run(Silent())
+    assert set(result.files) == {"weights", "predictions.npz"}
+    found = predictions(experiment.folder)
+    assert found.wrong.mean() == result.test["last"]["error"]
+    assert abs(found.probabilities.sum(1) - 1).max() < 5e-3
+    assert torch.load(experiment.folder / "weights", weights_only=True).keys() == {"last", "best_val"}  # by anybody
+    for name in result.files:
+        whole = (experiment.folder / name).read_bytes()
+        for damage in (whole[:-1], whole[:50] + bytes([whole[50] ^ 1]) + whole[51:], None):
+            assert experiment.finished()
+            (experiment.folder / name).unlink()
+            if damage is not None:
+                (experiment.folder / name).write_bytes(damage)
+            assert durable.read_listed(experiment.folder, name) is None
+            assert experiment.finished() is None  # the same command makes it again
+            (experiment.folder / name).write_bytes(whole)
+
+
+def test_a_damaged_result_is_named_left_out_and_made_again(settings):
+    one, other = Experiment.of(settings()), Experiment.of(settings("seed=1"))
+    whole = one.run(Silent())
+    other.run(Silent())
+    path = one.folder / "result.json"
+    raw = path.read_bytes()
+    digit = raw.index(b'"error": 0.') + len(b'"error": 0.')
+    path.write_bytes(raw[:digit] + (b"1" if raw[digit : digit + 1] != b"1" else b"2") + raw[digit + 1 :])
+    results, unreadable = read_all([one.folder.parent])
+    assert [r.run_id for r in results] == [other.run_id]
+    assert [bad.folder for bad in unreadable] == [one.folder] and "seal" in unreadable[0].why
+    assert one.finished() is None
+    assert one.run(Silent()).test == whole.test
+
+
+def mangled(value, wrong):
+    """The tree with each leaf and each branch in turn left out or of another type."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield {k: v for k, v in value.items() if k != key}
+            for other in wrong:
+                yield {**value, key: other}
+            for changed in mangled(inner, wrong):
+                yield {**value, key: changed}
+    elif isinstance(value, list) and value:
+        for changed in [*wrong, *mangled(value[0], wrong)]:
+            yield [changed, *value[1:]]
+
+
+def test_results_of_any_shape_never_take_a_table_down(tmp_path, run, settings):
+    """Sealed anew, so that only the checks of the content stand between them and the table."""
+    run()
+    folder = Experiment.of(settings()).folder
+    content = durable.read_json(folder / "result.json")
+    content["history"] = content["history"][:1]
+    tried, refused = 0, 0
+    for changed in mangled(content, [None, [], "text", -1.5, 10**400]):
+        durable.write_json(tmp_path / "result.json", changed)
+        try:
+            found = read(tmp_path)
+        except ValueError as error:
+            assert len(str(error).splitlines()) == 1
+            refused += 1
+        else:
+            assert isinstance(found, Result)
+            compare([found])
+        tried += 1
+    assert tried > 500 and refused > 300
+
+
+def test_a_run_that_failed_keeps_no_number_and_counts_its_looks_at_the_test_set(settings, monkeypatch):
+    experiment = Experiment.of(settings())
+    real = durable.write_atomic
+
+    def full(path, content):
+        if path.name == "weights":
+            raise OSError(28, "No space left on device")
+        return real(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "write_atomic", full)
+        failed = experiment.run(Silent())
+    assert failed.status == "failed" and "No space left" in failed.message
+    raw = json.loads((experiment.folder / "result.json").read_text())
+    assert raw["test"] is raw["train"] is raw["val"] is raw["seconds"] is None and raw["test_reads"] == 1
+    assert experiment.run(Silent()).test_reads == 2  # and a table says so
+
+
+def test_a_full_disk_at_the_last_write_fails_the_run_and_loses_nothing(settings, monkeypatch):
+    experiment, epochs = Experiment.of(settings("epochs=3")), []
+    real = durable.write_atomic
+
+    def full(path, content):
+        if path.name == "result.json":
+            raise OSError(28, "No space left on device")
+        return real(path, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(durable, "write_atomic", full)
+        failed = experiment.run(Silent())
+    assert failed.status == "failed" and "result.json could not be written" in failed.message
+    assert list(experiment.folder.glob("checkpoint-*"))
+    watch = Silent()
+    watch.epoch = epochs.append
+    assert experiment.run(watch).status == "done" and not epochs  # no epoch was trained again
+    assert not list(experiment.folder.glob("checkpoint-*"))
+
+
+def test_a_checkpoint_of_another_run_or_another_shape_is_damage(settings):
+    class StopAfter(Silent):
+        def epoch(self, row):
+            if row["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    one, other = (Experiment.of(settings("epochs=3", f"model.hidden=[{width}]")) for width in (16, 8))
+    whole = Experiment.of(settings("epochs=3", "outputs=" + settings().outputs + "/whole")).run(Silent())
+    for experiment in (one, other):
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(StopAfter())
+    shutil.copy(other.folder / "checkpoint-0", one.folder / "checkpoint-0")
+    found = one.run(Silent())
+    assert found.test == whole.test  # the one before it was taken
+    assert not any("started again" in remark for remark in found.remarks)
