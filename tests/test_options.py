@@ -8,9 +8,8 @@ import torch
 from conftest import EVERY_OPTION, Silent
 
 from dlreg import durable
-from dlreg.commands.list import headline
 from dlreg.config.build import hyperparameters, locate
-from dlreg.config.options import options
+from dlreg.config.options import headline, options
 from dlreg.config.schema import GROUPS
 from dlreg.run.experiment import Experiment
 from dlreg.run.machine import resolve

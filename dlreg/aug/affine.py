@@ -11,7 +11,8 @@ from dlreg.hyper import Decay, NonNegative, Slant
 
 
 class Rotate(Augmentation):
-    """Each image is turned about its centre by an angle from U(-degrees, degrees); 0 outside.
+    """Each image is turned about its centre by an angle a from U(-degrees, degrees); 0 outside:
+    $$x(u, v) <- x(u cos a + v sin a, v cos a - u sin a)$$.
 
     Simard, Steinkraus, Platt (2003), section 2, https://doi.org/10.1109/ICDAR.2003.1227801. As torchvision's RandomRotation,
     whose interpolation is nearest unless told otherwise.
@@ -33,7 +34,8 @@ class Rotate(Augmentation):
 
 
 class Translate(Augmentation):
-    """Each image is shifted by U(-pixels, pixels) along both axes, by fractions of a pixel too; 0 outside.
+    """Each image is shifted along both axes, by fractions of a pixel too: $$x(r) <- x(r - d)$$, both parts of d from
+    U(-pixels, pixels); 0 outside.
 
     Simard, Steinkraus, Platt (2003), section 2, https://doi.org/10.1109/ICDAR.2003.1227801
     """
@@ -50,7 +52,7 @@ class Translate(Augmentation):
 
 
 class Scale(Augmentation):
-    """Each image is magnified about its centre by a factor from U(1 - amount, 1 + amount); 0 outside.
+    """Each image is magnified about its centre, $$x(r) <- x(r / f), f ~ U(1 - amount, 1 + amount)$$; 0 outside.
 
     Ciresan, Meier, Gambardella, Schmidhuber (2010), https://arxiv.org/abs/1003.0358 (15 to 20 % on MNIST)
     """
@@ -67,7 +69,8 @@ class Scale(Augmentation):
 
 
 class Stretch(Augmentation):
-    """Each image is stretched along each axis by a factor of its own from U(1 - amount, 1 + amount); 0 outside.
+    """Each image is stretched along each axis by a factor of its own, $$x(u, v) <- x(u / f, v / g)$$ with f and g from
+    U(1 - amount, 1 + amount); 0 outside.
 
     Ciresan, Meier, Gambardella, Schmidhuber (2010), https://arxiv.org/abs/1003.0358, where horizontal and vertical
     scaling are drawn separately
@@ -85,7 +88,8 @@ class Stretch(Augmentation):
 
 
 class Shear(Augmentation):
-    """Each image is slanted about its centre along both axes, by angles from U(-degrees, degrees); 0 outside.
+    """Each image is slanted about its centre along both axes, $$x(r) <- x(S^-1 r)$$, by angles from
+    U(-degrees, degrees); 0 outside.
 
     Simard, Steinkraus, Platt (2003), section 2 ("skewing"), https://doi.org/10.1109/ICDAR.2003.1227801. The matrix is that of
     torchvision's affine(shear=[across, down]).

@@ -40,7 +40,8 @@ POLICY = [
 
 
 class AutoAugment(Augmentation):
-    """Each image gets one of 25 learnt pairs of operations; each of the two acts with its own probability and magnitude.
+    """Each image gets one of 25 learnt pairs of operations, $$x <- o_2(o_1(x))$$; each of the two acts with its own probability
+    and magnitude.
 
     Cubuk, Zoph, Mane, Vasudevan, Le (2019), tables 6 and 7, https://arxiv.org/abs/1805.09501: the policy found for CIFAR-10.
     Magnitude 9 is full strength and the two directions are equally likely, as in torchvision.

@@ -13,7 +13,8 @@ from dlreg.hyper import Interval, Natural
 
 
 class Crop(Augmentation):
-    """Each image is padded with `padding` zero pixels on every side and cropped back to its size at a random place.
+    """Each image is padded with `padding` zero pixels on every side and cropped back to its size at a random place:
+    $$x(r) <- x(r + d)$$, d whole numbers from -`padding` to `padding`.
 
     He, Zhang, Ren, Sun (2016), section 4.2, https://arxiv.org/abs/1512.03385 (padding 4 on CIFAR)
     """
@@ -33,7 +34,8 @@ class Crop(Augmentation):
 
 class ResizedCrop(Augmentation):
     """A rectangle of `area` (from U, as a fraction of the image) and `ratio` (width to height, log-uniform) is cut out at
-    a random place and enlarged to the whole image, bilinearly.
+    a random place and enlarged to the whole image, bilinearly: $$x(r) <- x(c + s * r)$$, c its corner and s its sides as
+    fractions of the image's.
 
     Szegedy et al. (2015), section 6 ("Going deeper"), https://arxiv.org/abs/1409.4842. As in torchvision's RandomResizedCrop,
     ten tries are made for one that fits; an image without any stays whole.

@@ -13,7 +13,8 @@ from dlreg.hyper import Fraction, Interval, Natural
 
 
 class Cutout(Augmentation):
-    """A square of `size` pixels, centred anywhere on the image, is replaced by the training set's mean pixel.
+    """A square A of `size` pixels, centred anywhere on the image, is replaced by the training set's mean pixel m:
+    $$x(r) <- m for r in A$$.
 
     DeVries & Taylor (2017), section 3.2, https://arxiv.org/abs/1708.04552. The square is clipped at the border, as there.
     """
@@ -31,8 +32,8 @@ class Cutout(Augmentation):
 
 
 class Erasing(Augmentation):
-    """With probability p a rectangle of `area` (fraction of the image, uniform) and `ratio` (width to height, log-uniform)
-    is filled with random values, or with the training set's mean pixel.
+    """With probability p a rectangle A of `area` (fraction of the image, uniform) and `ratio` (width to height, log-uniform)
+    is filled with random values, or with the training set's mean pixel: $$x(r) <- u(r) for r in A$$.
 
     Zhong, Zheng, Kang, Li, Yang (2020), algorithm 1, https://arxiv.org/abs/1708.04896. The paper draws the ratio uniformly
     and tries until a rectangle fits; here, as in torchvision, it is log-uniform and ten tries are made.

@@ -9,7 +9,7 @@ from dlreg.hyper import Fraction
 
 
 class Flip(Augmentation):
-    """Each image is mirrored left to right with probability p.
+    """Each image is mirrored left to right with probability p: $$x(i, j) <- x(i, W - 1 - j)$$.
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824
     """
@@ -30,7 +30,8 @@ class Flip(Augmentation):
 
 
 class VFlip(Flip):
-    """Each image is mirrored top to bottom with probability p: right for pictures without an up, from above or below.
+    """Each image is mirrored top to bottom with probability p, $$x(i, j) <- x(H - 1 - i, j)$$: right for pictures
+    without an up, from above or below.
 
     Shorten & Khoshgoftaar (2019), "Flipping", https://doi.org/10.1186/s40537-019-0197-0
     """

@@ -11,7 +11,8 @@ from dlreg.hyper import Fraction, Interval, Natural, NonNegative
 
 
 class Blur(Augmentation):
-    """With probability p an image is convolved with a Gaussian of width U(sigma), cut off at `radius` pixels.
+    """With probability p an image is convolved with a Gaussian of width s from U(sigma), cut off at `radius` pixels:
+    $$x(r) <- sum_d k(d) x(r - d), k(d) = exp(-||d||^2 / (2 s^2)) / Z$$, where Z makes the weights sum to 1.
 
     Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709 (p = 0.5, sigma from 0.1 to 2, a
     window of a tenth of the side)
@@ -29,7 +30,7 @@ class Blur(Augmentation):
 
 
 class Sharpen(Augmentation):
-    """x <- s + f (x - s), with s the smoothed image and f ~ U(1, 1 + strength): what smoothing takes away is added again.
+    """$$x <- s + f (x - s)$$, with s the smoothed image and $f ~ U(1, 1 + strength)$: what smoothing takes away is added again.
 
     PIL's ImageEnhance.Sharpness with f >= 1, https://pillow.readthedocs.io/en/stable/reference/ImageEnhance.html
     """
@@ -43,7 +44,7 @@ class Sharpen(Augmentation):
 
 
 class EdgeEnhance(Augmentation):
-    """x <- x + f |gradient|, with Sobel's gradient of the grey image and f ~ U(0, strength), clamped to [0, 1].
+    """$$x <- x + f |gradient|$$, with Sobel's gradient of the grey image and $f ~ U(0, strength)$, clamped to [0, 1].
 
     Taylor & Nitschke (2017), "edge enhancement", https://arxiv.org/abs/1708.06020: contours intensified by means of the Sobel
     detector. The gradient is 1 for a step from black to white.

@@ -21,7 +21,7 @@ def factor(part: Augmentation, x: Tensor, strength: float) -> Tensor:
 
 
 class Brightness(Augmentation):
-    """x <- f x with f ~ U(1 - strength, 1 + strength), not below 0, clamped to [0, 1].
+    """$$x <- f x$$ with $f ~ U(1 - strength, 1 + strength)$, not below 0, clamped to [0, 1].
 
     Howard (2013), section 2, https://arxiv.org/abs/1312.5402
     """
@@ -35,7 +35,7 @@ class Brightness(Augmentation):
 
 
 class Contrast(Augmentation):
-    """x <- m + f (x - m), with m the image's mean grey and f ~ U(1 - strength, 1 + strength), not below 0.
+    """$$x <- m + f (x - m)$$, with m the image's mean grey and $f ~ U(1 - strength, 1 + strength)$, not below 0.
 
     Howard (2013), section 2, https://arxiv.org/abs/1312.5402
     """
@@ -49,7 +49,7 @@ class Contrast(Augmentation):
 
 
 class Saturation(Augmentation):
-    """x <- g + f (x - g), with g the image in grey and f ~ U(1 - strength, 1 + strength), not below 0.
+    """$$x <- g + f (x - g)$$, with g the image in grey and $f ~ U(1 - strength, 1 + strength)$, not below 0.
 
     Howard (2013), section 2 ("color"), https://arxiv.org/abs/1312.5402. Grey images stay as they are.
     """
@@ -65,7 +65,8 @@ class Saturation(Augmentation):
 
 
 class Hue(Augmentation):
-    """The hue of HSV is turned by U(-turn, turn) of the colour circle; 0.5 is half of it, the complementary colours.
+    """The hue of HSV is turned by a part of the colour circle, $$h <- h + U(-turn, turn)$$; 0.5 is half of it, the
+    complementary colours.
 
     Dosovitskiy, Fischer, Springenberg, Riedmiller, Brox (2014), section 2, https://arxiv.org/abs/1406.6909. Grey images stay
     as they are.
@@ -82,9 +83,11 @@ class Hue(Augmentation):
 
 
 class ColorJitter(Augmentation):
-    """Brightness, contrast, saturation and hue, each by a factor of its own, in a random order: all drawn per image.
+    """Brightness, contrast, saturation and hue, each by a factor of its own, in a random order,
+    $$x <- o_4(o_3(o_2(o_1(x))))$$: all drawn per image.
 
-    As torchvision's ColorJitter; used so by Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709
+    As torchvision's ColorJitter; used so by Chen, Kornblith, Norouzi, Hinton (2020), appendix A,
+    https://arxiv.org/abs/2002.05709
     """
 
     def __init__(

@@ -11,7 +11,8 @@ from dlreg.hyper import Fraction, NonNegative
 
 
 class ColorShift(Augmentation):
-    """A colour cast: to each channel of each image a number from U(-strength, strength) is added.
+    """A colour cast: to each channel of each image a number of its own is added,
+    $$x_c <- x_c + u_c, u_c ~ U(-strength, strength)$$.
 
     Wu, Yan, Shan, Dang, Sun (2015), "data augmentation", https://arxiv.org/abs/1501.02876. On grey images
     it is a change of light.
@@ -29,7 +30,7 @@ class ColorShift(Augmentation):
 
 
 class Lighting(Augmentation):
-    """Another exposure: x <- x^g, log g ~ U(-strength, strength). Black and white stay, what lies between moves.
+    """Another exposure: $$x <- x^g$$, $log g ~ U(-strength, strength)$. Black and white stay, what lies between moves.
 
     Isensee et al. (2021), supplement ("gamma"), https://arxiv.org/abs/1904.08128. For a light that adds colour see fancy_pca.
     """
@@ -43,11 +44,12 @@ class Lighting(Augmentation):
 
 
 class FancyPCA(Augmentation):
-    """x <- x + P (a * lambda): along each principal component of the RGB values, by a_i ~ N(0, sigma^2) times its eigenvalue.
+    """$$x <- x + P (a * lambda)$$: along each principal component of the RGB values, by $a_i ~ N(0, sigma^2)$ times its
+    eigenvalue.
 
-    Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With C = P diag(lambda) P' that sum
-    has the distribution of sigma C z, z ~ N(0, I), so no eigenvectors are computed. C is the covariance of the batch's pixels
-    (values in [0, 1]), where the paper takes it over the training set.
+    Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With $C = P diag(lambda) P'$
+    that sum has the distribution of $sigma C z$, $z ~ N(0, I)$, so no eigenvectors are computed. C is the covariance
+    of the batch's pixels (values in [0, 1]), where the paper takes it over the training set.
     """
 
     def __init__(self, *, sigma: NonNegative) -> None:
@@ -69,7 +71,7 @@ def covariance(x: Tensor) -> Tensor:
 
 
 class Grayscale(Augmentation):
-    """With probability p an image loses its colours: every channel becomes 0.2989 R + 0.587 G + 0.114 B.
+    """With probability p an image loses its colours: every channel becomes $$0.2989 R + 0.587 G + 0.114 B$$.
 
     Chen, Kornblith, Norouzi, Hinton (2020), appendix A, https://arxiv.org/abs/2002.05709 (p = 0.2)
     """

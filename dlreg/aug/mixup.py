@@ -11,7 +11,7 @@ from dlreg.hyper import Fraction, NonNegative
 
 
 class Mixup(Augmentation):
-    """x <- lam x_i + (1 - lam) x_j, y <- lam y_i + (1 - lam) y_j with lam ~ Beta(alpha, alpha) per sample.
+    """$$x <- lam x_i + (1 - lam) x_j; y <- lam y_i + (1 - lam) y_j$$ with $lam ~ Beta(alpha, alpha)$ per sample.
 
     Zhang, Cisse, Dauphin, Lopez-Paz (2018), eq. 1, https://arxiv.org/abs/1710.09412. j is a random permutation of the batch.
     The authors' code draws one lam per batch; a lecture that calls the weight itself alpha means lam. Samples need not be
@@ -31,12 +31,13 @@ class Mixup(Augmentation):
 
 
 class CutMix(Augmentation):
-    """A box of image j is pasted into image i: y <- lam y_i + (1 - lam) y_j, where 1 - lam is the box's true share of the area.
+    """A box of image j is pasted into image i: $$y <- lam y_i + (1 - lam) y_j$$, where $1 - lam$ is the box's true
+    share of the area.
 
-    Yun et al. (2019), section 3.1, https://arxiv.org/abs/1905.04899. The box has the sides W sqrt(1 - l) and H sqrt(1 - l) with
-    l ~ Beta(alpha, alpha) and a uniform centre, and is clipped at the border, after which lam is set anew. Half sides are
-    rounded down, as in the authors' code. Box and partner are drawn per image, and an image is mixed with probability p; the
-    authors draw one box per batch and mix a batch with probability p.
+    Yun et al. (2019), section 3.1, https://arxiv.org/abs/1905.04899. The box has the sides $W sqrt(1 - l)$ and
+    $H sqrt(1 - l)$ with $l ~ Beta(alpha, alpha)$ and a uniform centre, and is clipped at the border, after which lam is
+    set anew. Half sides are rounded down, as in the authors' code. Box and partner are drawn per image, and an image
+    is mixed with probability p; the authors draw one box per batch and mix a batch with probability p.
     """
 
     def __init__(self, *, alpha: NonNegative, p: Fraction) -> None:

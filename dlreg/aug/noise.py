@@ -10,7 +10,7 @@ from dlreg.hyper import Fraction, NonNegative
 
 
 class GaussianNoise(Augmentation):
-    """x <- x + N(0, sigma^2) in every pixel and channel, clamped to [0, 1].
+    """$$x <- x + N(0, sigma^2)$$ in every pixel and channel, clamped to [0, 1].
 
     Goodfellow, Bengio, Courville (2016), section 7.5, https://www.deeplearningbook.org/contents/regularization.html
     """
@@ -27,7 +27,7 @@ class GaussianNoise(Augmentation):
 
 
 class SaltPepper(Augmentation):
-    """Each pixel, with probability p, becomes black or white (all channels), either as likely.
+    """Each pixel, with probability p, becomes black or white (all channels), either as likely: $$x(r) <- b, b = 0 or 1$$.
 
     Gonzalez & Woods, Digital Image Processing, section 5.2; https://en.wikipedia.org/wiki/Salt-and-pepper_noise
     """

@@ -61,7 +61,8 @@ def operations(space: Space, interpolation: Interpolation) -> dict[str, Operatio
 
 
 class RandAugment(Augmentation):
-    """n operations after one another, each drawn for each image from the fourteen (identity among them), at strength m / 10.
+    """n operations after one another, $$x <- o_n(...o_2(o_1(x)))$$, each drawn for each image from the fourteen (identity among
+    them), at strength m / 10.
 
     Cubuk, Zoph, Shlens, Le (2020), section 3, https://arxiv.org/abs/1909.13719. m is on the paper's scale from 0 to 10;
     torchvision's magnitude 9 of 30 is m = 3. The two directions of a move, and darker and brighter, are equally likely, as
@@ -88,7 +89,7 @@ class RandAugment(Augmentation):
 
 
 class TrivialAugment(RandAugment):
-    """One operation per image from the fourteen, at a strength drawn from 0, 1/30, ..., 1 of a wide range.
+    """One operation per image from the fourteen, $$x <- o(x)$$, at a strength drawn from 0, 1/30, ..., 1 of a wide range.
 
     Mueller & Hutter (2021), section 3 and table 2 ("wide"), https://arxiv.org/abs/2103.10158. There is nothing to tune.
     """

@@ -16,7 +16,8 @@ from dlreg.hyper import Decay, Fraction, NonNegative, Positive
 
 
 class Perspective(Augmentation):
-    """The image is seen from a random side: each corner moves inward by up to `distortion` / 2 of each side; 0 outside.
+    """The image is seen from a random side, $$x(r) <- x((A r + b) / (c^T r + 1))$$: each corner moves inward by up to
+    `distortion` / 2 of each side; 0 outside.
 
     As torchvision's RandomPerspective, with corners anywhere instead of on whole pixels,
     https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.v2.RandomPerspective.html
@@ -34,8 +35,8 @@ class Perspective(Augmentation):
 
 
 class Lens(Augmentation):
-    """Barrel and pincushion: a point at radius r of the output comes from r (1 + k r^2), k ~ U(-strength, strength), with r = 1
-    in the corners; 0 outside.
+    """Barrel and pincushion: a point at radius r of the output comes from $$r (1 + k r^2)$$, $k ~ U(-strength, strength)$,
+    with $r = 1$ in the corners; 0 outside.
 
     Wu, Yan, Shan, Dang, Sun (2015), "data augmentation", https://arxiv.org/abs/1501.02876
     """
@@ -51,8 +52,8 @@ class Lens(Augmentation):
 
 
 class Elastic(Augmentation):
-    """Each pixel moves by a smooth random field: U(-1, 1) in both directions, convolved with a Gaussian of width sigma, times
-    alpha pixels; 0 outside.
+    """Each pixel moves by a smooth random field, $$x(r) <- x(r + alpha d(r))$$: d is $U(-1, 1)$ in both directions,
+    convolved with a Gaussian of width sigma, alpha in pixels; 0 outside.
 
     Simard, Steinkraus, Platt (2003), section 2, https://doi.org/10.1109/ICDAR.2003.1227801 (sigma 4, alpha 34 on MNIST). The
     Gaussian sums to 1 and is cut off at 3 sigma; the field is drawn beyond the border, so that it moves all pixels alike.

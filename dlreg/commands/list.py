@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from dlreg import ui
-from dlreg.config.options import options, user_config_dirs
+from dlreg.config.options import headline, options, user_config_dirs
 from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, did_you_mean
 
@@ -30,14 +30,7 @@ def run(argv: list[str]) -> int:
         stacks = f"stacks: {group}=\\[a,b]" if GROUPS[group].stack else ""
         table.add_row(f"[bold]{group}[/bold]", stacks)
         for name, path in options(group, folders).items():
-            table.add_row(f"  {name}", headline(path))
+            table.add_row(escape(f"  {name}"), escape(headline(path)))
         table.add_row()
     ui.out.print(table)
     return 0
-
-
-def headline(path: Path) -> str:
-    """The first comment line of an option's YAML (Hydra's own `# @package` lines apart)."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    first = next((line for line in lines if not line.startswith("# @")), "")
-    return first.lstrip("# ") if first.startswith("#") else ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import inspect
-import typing
 from pathlib import Path
-from typing import Annotated, Any
+
+from rich.markup import escape
 
 from dlreg import ui
-from dlreg.commands.list import headline
-from dlreg.config.build import build, hyperparameters, locate
+from dlreg.config.build import build
+from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
 from dlreg.config.options import options, user_config_dirs
 from dlreg.config.schema import GROUPS, Settings
@@ -47,25 +46,27 @@ def run(argv: list[str]) -> int:
     if arguments.preview and group != "aug":
         raise UserError(f"--preview shows augmentations; {group}={value} is none")
     settings = compose([arguments.option, *arguments.overrides], folders)
-    for name in names:
-        _option(settings, group, name, known[name], alone=len(names) == 1)
+    cards = [card(settings, group, name, known[name]) for name in names]
+    for shown in cards:
+        _print(shown)
     if group == "schedule":
         _curve(settings, arguments.plot)
-    for name in names:
-        ui.out.print(f"[bold]{known[name]}[/bold]")
-        ui.out.print(known[name].read_text(encoding="utf-8").rstrip(), markup=False)
+    for shown in cards:
+        ui.out.print(f"[bold]{escape(str(shown.path))}[/bold]")
+        ui.out.print(shown.yaml, markup=False)
     if arguments.preview:
         _preview(settings, value, arguments.preview)
     return 0
 
 
-def _option(settings: Settings, group: str, name: str, path: Path, alone: bool) -> None:
-    """An option's headline and the card of what it holds: one part, unless a user's own file stacks several."""
-    ui.out.print(f"[bold]{group}={name}[/bold]  {headline(path)}\n")
-    nodes = getattr(settings, group) if GROUPS[group].stack else {name: getattr(settings, group)}
-    for word, node in nodes.items():
-        if alone or word == name:
-            _card(group, word, node)
+def _print(shown: Card) -> None:
+    """An option's headline, and the text and the parameters of what it holds."""
+    ui.out.print(f"[bold]{escape(shown.title)}[/bold]  {escape(shown.headline)}\n")
+    for part in shown.parts:
+        ui.out.print(part.plain + "\n", markup=False)
+        for row in part.parameters:
+            ui.out.print(f"  {row.key}={row.default}    {row.allowed}", markup=False)
+        ui.out.print()
 
 
 def _preview(settings: Settings, title: str, path: str) -> None:
@@ -95,15 +96,6 @@ def _preview(settings: Settings, title: str, path: str) -> None:
         ui.err.print(remark, markup=False)
 
 
-def _card(group: str, word: str, node: dict[str, Any]) -> None:
-    text = inspect.getdoc(locate(group, node)) or ""
-    ui.out.print(text + "\n", markup=False)
-    prefix = f"{group}.{word}." if GROUPS[group].stack else f"{group}."
-    for key, (annotation, _) in hyperparameters(group, node).items():
-        ui.out.print(f"  {prefix}{key}={_text(node.get(key))}    {describe(annotation)}", markup=False)
-    ui.out.print()
-
-
 def _curve(settings: Settings, plot: str | None) -> None:
     """The multipliers over the run's epochs, on the terminal and, if asked for, in a file."""
     node, epochs = settings.schedule, settings.epochs
@@ -116,28 +108,3 @@ def _curve(settings: Settings, plot: str | None) -> None:
         except OSError as error:
             raise UserError(f"--plot {plot} cannot be written: {error.strerror or error}") from None
         ui.err.print(f"wrote {plot}")
-
-
-def describe(annotation: Any) -> str:
-    """A type and its range in words: `Annotated[float, Ge(0), Lt(1)]` is "number, >= 0, < 1"."""
-    if typing.get_origin(annotation) is Annotated:
-        base, *marks = typing.get_args(annotation)
-        limits = [_limit(m) for mark in marks for m in (getattr(mark, "metadata", None) or [mark])]
-        return ", ".join([describe(base), *filter(None, limits)])
-    if typing.get_origin(annotation) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(annotation)))
-    if typing.get_origin(annotation) is list:
-        return f"list of ({describe(typing.get_args(annotation)[0])})"
-    if arguments := typing.get_args(annotation):
-        return " or ".join(describe(a) for a in arguments)
-    words = {float: "number", int: "whole number", bool: "true | false", str: "text", type(None): "null", Any: ""}
-    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _limit(mark: Any) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "at least", "max_length": "at most"}
-    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
-
-
-def _text(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

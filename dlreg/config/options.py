@@ -36,3 +36,10 @@ def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return folders or list(filter(None, [os.environ.get("DLREG_CONF_DIR")])), rest
+
+
+def headline(path: Path) -> str:
+    """The first comment line of an option's YAML (Hydra's own `# @package` lines apart)."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = next((line for line in lines if not line.startswith("# @")), "")
+    return first.lstrip("# ") if first.startswith("#") else ""

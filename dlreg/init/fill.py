@@ -21,7 +21,7 @@ Layer = nn.Linear | nn.Conv2d
 
 
 def default(layer: Layer, generator: torch.Generator) -> None:
-    """torch's own: U(-1/sqrt n_in, 1/sqrt n_in), weights and biases, as the layers were built (variance 1/(3 n_in)).
+    """torch's own: $$U(-1/sqrt n_in, 1/sqrt n_in)$$, weights and biases, as the layers were built (variance $1/(3 n_in)$).
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.Linear.html. Nothing is changed here; the one option under
     which biases do not start at zero.
@@ -29,7 +29,7 @@ def default(layer: Layer, generator: torch.Generator) -> None:
 
 
 def zeros(layer: Layer, generator: torch.Generator) -> None:
-    """All zeros: every hidden unit stays the same and the loss starts at ln K.
+    """All zeros, $$w = 0$$: every hidden unit stays the same and the loss starts at $ln K$.
 
     Goodfellow et al. (2016), section 8.4, https://www.deeplearningbook.org/contents/optimization.html
     """
@@ -37,7 +37,7 @@ def zeros(layer: Layer, generator: torch.Generator) -> None:
 
 
 def normal(layer: Layer, generator: torch.Generator, *, std: NonNegative) -> None:
-    """N(0, std^2); `std=10` is the too large start, 10 N(0, 1), that lectures warn of.
+    """$$N(0, std^2)$$; `std=10` is the too large start, $10 N(0, 1)$, that lectures warn of.
 
     Goodfellow et al. (2016), section 8.4, https://www.deeplearningbook.org/contents/optimization.html
     """
@@ -45,7 +45,7 @@ def normal(layer: Layer, generator: torch.Generator, *, std: NonNegative) -> Non
 
 
 def sparse(layer: Layer, generator: torch.Generator, *, k: Count, std: Positive) -> None:
-    """Each unit gets `k` incoming weights from N(0, std^2), at random places; all its others are zero.
+    """Each unit gets `k` incoming weights from $$N(0, std^2)$$, at random places; all its others are zero.
 
     Martens (2010), section 5, https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf (k = 15, std = 1). Counted
     per unit, as there; torch's sparse_ counts zeros per input. A unit with fewer than k inputs keeps all of them.
@@ -61,7 +61,7 @@ def sparse(layer: Layer, generator: torch.Generator, *, k: Count, std: Positive)
 
 
 def fan_in_uniform(layer: Layer, generator: torch.Generator) -> None:
-    """U(-1/sqrt n_in, 1/sqrt n_in), variance 1 / (3 n_in): "Xavier" in some lectures, the standard before Xavier.
+    """$$U(-1/sqrt n_in, 1/sqrt n_in)$$, variance $1 / (3 n_in)$: "Xavier" in some lectures, the standard before Xavier.
 
     Glorot & Bengio (2010), eq. 1, https://proceedings.mlr.press/v9/glorot10a.html, where it is the heuristic to improve
     on. Unlike `default` it sets biases to zero.
@@ -70,7 +70,7 @@ def fan_in_uniform(layer: Layer, generator: torch.Generator) -> None:
 
 
 def xavier_uniform(layer: Layer, generator: torch.Generator) -> None:
-    """U(-a, a), a = sqrt(6 / (n_in + n_out)), variance 2 / (n_in + n_out): "normalized Xavier" in some lectures.
+    """$$U(-a, a), a = sqrt(6 / (n_in + n_out))$$, variance $2 / (n_in + n_out)$: "normalized Xavier" in some lectures.
 
     Glorot & Bengio (2010), eq. 16, https://proceedings.mlr.press/v9/glorot10a.html. Four formulas are called Xavier: this,
     `xavier_normal`, `fan_in_uniform` and `lecun_normal`.
@@ -79,7 +79,7 @@ def xavier_uniform(layer: Layer, generator: torch.Generator) -> None:
 
 
 def xavier_normal(layer: Layer, generator: torch.Generator) -> None:
-    """N(0, 2 / (n_in + n_out)), the second number a variance.
+    """$$N(0, 2 / (n_in + n_out))$$, the second number a variance.
 
     Glorot & Bengio (2010), eq. 12, https://proceedings.mlr.press/v9/glorot10a.html. Four formulas are called Xavier: this,
     `xavier_uniform`, `fan_in_uniform` and `lecun_normal`.
@@ -88,7 +88,7 @@ def xavier_normal(layer: Layer, generator: torch.Generator) -> None:
 
 
 def he_normal(layer: Layer, generator: torch.Generator) -> None:
-    """N(0, 2 / n_in), the second number a variance (a lecture that prints N(0, sqrt(2 / n)) means the deviation).
+    """$$N(0, 2 / n_in)$$, the second number a variance (a lecture that prints $N(0, sqrt(2 / n))$ means the deviation).
 
     He et al. (2015), eq. 10, https://arxiv.org/abs/1502.01852
     """
@@ -96,12 +96,12 @@ def he_normal(layer: Layer, generator: torch.Generator) -> None:
 
 
 def he_uniform(layer: Layer, generator: torch.Generator) -> None:
-    """U(-a, a), a = sqrt(6 / n_in), variance 2 / n_in. He et al. (2015), eq. 10, https://arxiv.org/abs/1502.01852"""
+    """$$U(-a, a), a = sqrt(6 / n_in)$$, variance $2 / n_in$. He et al. (2015), eq. 10, https://arxiv.org/abs/1502.01852"""
     _uniform(layer, math.sqrt(6 / _n_in(layer)), generator)
 
 
 def lecun_normal(layer: Layer, generator: torch.Generator) -> None:
-    """N(0, 1 / n_in), the second number a variance: "Xavier" in some lectures.
+    """$$N(0, 1 / n_in)$$, the second number a variance: "Xavier" in some lectures.
 
     LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, eq. 16, https://doi.org/10.1007/3-540-49430-8_2
     """
@@ -109,7 +109,7 @@ def lecun_normal(layer: Layer, generator: torch.Generator) -> None:
 
 
 def lecun_uniform(layer: Layer, generator: torch.Generator) -> None:
-    """U(-a, a), a = sqrt(3 / n_in), variance 1 / n_in.
+    """$$U(-a, a), a = sqrt(3 / n_in)$$, variance $1 / n_in$.
 
     LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, eq. 16, https://doi.org/10.1007/3-540-49430-8_2
     """
@@ -117,7 +117,7 @@ def lecun_uniform(layer: Layer, generator: torch.Generator) -> None:
 
 
 def orthogonal(layer: Layer, generator: torch.Generator, *, gain: Positive) -> None:
-    """gain Q, Q drawn evenly from the matrices with orthonormal rows (or columns, where those are fewer).
+    """$$W = gain Q$$, Q drawn evenly from the matrices with orthonormal rows (or columns, where those are fewer).
 
     Saxe, McClelland, Ganguli (2014), section 3, https://arxiv.org/abs/1312.6120. A convolution's matrix is its flattened
     kernel, one row per output channel.

@@ -10,7 +10,8 @@ from dlreg.model.blocks import Norm
 
 
 class Linear(nn.Module):
-    """Softmax regression: logits = W x + b. Hastie, Tibshirani, Friedman (2009), 4.4, https://hastie.su.domains/ElemStatLearn
+    """Softmax regression: $$logits = W x + b$$. Hastie, Tibshirani, Friedman (2009), 4.4,
+    https://hastie.su.domains/ElemStatLearn
 
     There is no hidden layer, so `norm` has nothing to normalize.
     """

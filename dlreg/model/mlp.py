@@ -12,7 +12,7 @@ from dlreg.model.blocks import activation as make_activation
 
 
 class MLP(nn.Module):
-    """Multilayer perceptron: h <- f(norm(W h + b)) for each width of `hidden`, then logits.
+    """Multilayer perceptron: $$h <- f(norm(W h + b))$$ for each width of `hidden`, then logits.
 
     Rumelhart, Hinton, Williams (1986), https://www.nature.com/articles/323533a0. `hidden=[]` is softmax regression.
     """
@@ -33,7 +33,7 @@ class MLP(nn.Module):
 
 
 class Maxout(nn.Module):
-    """Multilayer perceptron of maxout units: h <- max over `pieces` of norm(W h + b), then logits.
+    """Multilayer perceptron of maxout units: $$h <- max_k norm(W_k h + b_k)$$ over the `pieces` k, then logits.
 
     Goodfellow, Warde-Farley, Mirza, Courville, Bengio (2013), section 2, https://arxiv.org/abs/1302.4389: two layers of 240
     units with 5 pieces each, trained with dropout, on MNIST.

@@ -11,15 +11,15 @@ from dlreg.hyper import Count, Fraction, Positive
 
 
 def none(layer: nn.Module) -> nn.Module:
-    """No normalization: the layer itself."""
+    """No normalization, $$y = x$$: the layer itself."""
     return layer
 
 
 def batch(layer: nn.Module, *, eps: Positive, momentum: Fraction, scale: bool) -> nn.Module:
-    """Batch normalization: gamma (x - E[x]) / sqrt(Var[x] + eps) + beta, moments over the batch (and positions).
+    """Batch normalization: $$gamma (x - E[x]) / sqrt(Var[x] + eps) + beta$$, moments over the batch (and positions).
 
     Ioffe & Szegedy (2015), Algorithm 1, https://arxiv.org/abs/1502.03167. In evaluation the running moments are used:
-    running <- (1 - momentum) running + momentum batch, torch's meaning of momentum; the running variance is the unbiased
+    $running <- (1 - momentum) running + momentum batch$, torch's meaning of momentum; the running variance is the unbiased
     one. `scale=false` leaves out gamma, which a rectifier before the next layer makes redundant.
     """
     kind = nn.BatchNorm2d if _is_image(layer) else nn.BatchNorm1d
@@ -30,7 +30,8 @@ def batch(layer: nn.Module, *, eps: Positive, momentum: Fraction, scale: bool) -
 
 
 def layer(layer: nn.Module, *, eps: Positive) -> nn.Module:
-    """Layer normalization: moments over all features of one sample (for images: channels and positions).
+    """Layer normalization: $$gamma (x - E[x]) / sqrt(Var[x] + eps) + beta$$, moments over all features of one
+    sample (for images: channels and positions).
 
     Ba, Kiros, Hinton (2016), eq. 3, https://arxiv.org/abs/1607.06450. Gain and bias are one per feature, for images one
     per channel.
@@ -43,7 +44,7 @@ def layer(layer: nn.Module, *, eps: Positive) -> nn.Module:
 
 
 def group(layer: nn.Module, *, groups: Count, eps: Positive) -> nn.Module:
-    """Group normalization: moments over each group of channels of one sample.
+    """Group normalization: $$gamma (x - E[x]) / sqrt(Var[x] + eps) + beta$$, moments over each group of channels of one sample.
 
     Wu & He (2018), eq. 7, https://arxiv.org/abs/1803.08494. The number of groups is the largest divisor of the channels
     that is not above `groups`; in a fully connected layer, which the paper leaves open, a group keeps at least 4 units,
@@ -58,7 +59,8 @@ def group(layer: nn.Module, *, groups: Count, eps: Positive) -> nn.Module:
 
 
 def instance(layer: nn.Module, *, eps: Positive) -> nn.Module:
-    """Instance normalization: moments over the positions of one channel of one sample; linear layers are left alone.
+    """Instance normalization: $$gamma (x - E[x]) / sqrt(Var[x] + eps) + beta$$, moments over the positions of one channel
+    of one sample; linear layers are left alone.
 
     Ulyanov, Vedaldi, Lempitsky (2016), eq. 3, https://arxiv.org/abs/1607.08022
     """

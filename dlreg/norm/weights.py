@@ -14,10 +14,10 @@ from dlreg.hyper import Positive
 
 
 def weight(layer: nn.Module) -> nn.Module:
-    """Weight normalization: w = g v / ||v|| for each unit, g and v learnt; the bias stays.
+    """Weight normalization: $$w = g v / ||v||$$ for each unit, g and v learnt; the bias stays.
 
     Salimans & Kingma (2016), eq. 2, https://arxiv.org/abs/1602.07868. As torch's weight_norm, and unlike the paper, which
-    takes g and the bias from a first batch, training starts at g = ||v||: the function that `init` chose. Penalties and
+    takes g and the bias from a first batch, training starts at $g = ||v||$: the function that `init` chose. Penalties and
     constraints on weights act on v, whose length the function does not depend on (as under batch normalization);
     g is left out like a gain.
     """
@@ -42,7 +42,7 @@ class Direction(nn.Module):
 
 
 def cosine(layer: nn.Module, *, eps: Positive) -> nn.Module:
-    """Cosine normalization: y = <x, w> / (||x|| ||w||), between -1 and 1, without a bias.
+    """Cosine normalization: $$y = <x, w> / (||x|| ||w||)$$, between -1 and 1, without a bias.
 
     Luo, Zhan, Wang, Yang (2018), https://arxiv.org/abs/1702.05870. For a convolution x is the patch under the
     kernel. Squared lengths get `eps` added, so that an empty patch yields 0.

@@ -15,11 +15,11 @@ from dlreg.optimizer.kernels import fused
 
 
 def adam(params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positive, bias_correction: bool) -> Optimizer:
-    """m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m' / (sqrt(v') + eps).
+    """$$m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2; w <- w - lr m' / (sqrt(v') + eps)$$.
 
-    Kingma & Ba (2015), Algorithm 1, https://arxiv.org/abs/1412.6980. m' = m / (1 - b1^t) and v' = v / (1 - b2^t) undo the
-    bias of starting at zero. bias_correction=false is the form that lectures print without it: m' = m, v' = v, whose first
-    steps are (1 - b1) / sqrt(1 - b2) times as long.
+    Kingma & Ba (2015), Algorithm 1, https://arxiv.org/abs/1412.6980. $m' = m / (1 - b1^t)$ and $v' = v / (1 - b2^t)$ undo the
+    bias of starting at zero. bias_correction=false is the form that lectures print without it: $m' = m$, $v' = v$, whose first
+    steps are $(1 - b1) / sqrt(1 - b2)$ times as long.
     """
     if not bias_correction:
         return Uncorrected(params, lr=lr, betas=_pair(betas), eps=eps)
@@ -30,7 +30,7 @@ def amsgrad(params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positiv
     """Adam with the largest v so far in the denominator, so that no step size ever grows.
 
     Reddi, Kale, Kumar (2018), Algorithm 2, https://arxiv.org/abs/1904.09237. torch corrects the bias; the paper does not,
-    nor do lectures: bias_correction=false is theirs, w <- w - lr m / (sqrt(max v) + eps).
+    nor do lectures: bias_correction=false is theirs, $$w <- w - lr m / (sqrt(max v) + eps)$$.
     """
     if not bias_correction:
         return UncorrectedMax(params, lr=lr, betas=_pair(betas), eps=eps)
@@ -63,7 +63,7 @@ class UncorrectedMax(Uncorrected):
 
 
 def adamax(params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positive) -> Optimizer:
-    """u <- max(b2 u, |g| + eps); w <- w - lr m / ((1 - b1^t) u): Adam with the infinity norm.
+    """$$u <- max(b2 u, |g| + eps); w <- w - lr m / ((1 - b1^t) u)$$: Adam with the infinity norm.
 
     Kingma & Ba (2015), Algorithm 2, https://arxiv.org/abs/1412.6980
     """
@@ -73,9 +73,11 @@ def adamax(params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positive
 def nadam(
     params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positive, momentum_decay: NonNegative
 ) -> Optimizer:
-    """Adam with Nesterov's look-ahead in the first moment.
+    """Adam with Nesterov's look-ahead in the first moment:
+    $$m' = mu_(t+1) m / (1 - prod_(i <= t+1) mu_i) + (1 - mu_t) g / (1 - prod_(i <= t) mu_i);
+    w <- w - lr m' / (sqrt(v') + eps)$$.
 
-    Dozat (2016), https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ, with mu_t = b1 (1 - 0.96^(t momentum_decay) / 2).
+    Dozat (2016), https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ, with $mu_t = b1 (1 - 0.96^(t momentum_decay) / 2)$.
     """
     return optim.NAdam(params, lr=lr, betas=_pair(betas), eps=eps, momentum_decay=momentum_decay)
 
@@ -83,7 +85,7 @@ def nadam(
 def adamw(
     params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positive, weight_decay: NonNegative
 ) -> Optimizer:
-    """w <- (1 - lr weight_decay) w, then Adam's step: the decay does not pass through the adaptive rates.
+    """$$w <- (1 - lr weight_decay) w$$, then Adam's step: the decay does not pass through the adaptive rates.
 
     Loshchilov & Hutter (2019), Algorithm 2, https://arxiv.org/abs/1711.05101. Weights decay, biases do not.
     """
@@ -91,7 +93,7 @@ def adamw(
 
 
 def lion(params: list[Parameter], *, lr: Positive, betas: Betas, weight_decay: NonNegative) -> Optimizer:
-    """w <- w - lr (sign(b1 m + (1 - b1) g) + weight_decay w); m <- b2 m + (1 - b2) g.
+    """$$w <- w - lr (sign(b1 m + (1 - b1) g) + weight_decay w); m <- b2 m + (1 - b2) g$$.
 
     Chen et al. (2023), Algorithm 2, https://arxiv.org/abs/2302.06675, who advise a rate 3 to 10 times smaller, and a decay
     as much larger, than AdamW's. Weights decay, biases do not.

@@ -15,9 +15,9 @@ from dlreg.optimizer.kernels import fused
 
 
 def adagrad(params: list[Parameter], *, lr: Positive, eps: Positive, form: Literal["torch", "lecture"]) -> Optimizer:
-    """r <- r + g^2; w <- w - lr g / (sqrt(r) + eps). Duchi, Hazan, Singer (2011), https://jmlr.org/papers/v12/duchi11a.html
+    """$$r <- r + g^2; w <- w - lr g / (sqrt(r) + eps)$$. Duchi, Hazan, Singer (2011), https://jmlr.org/papers/v12/duchi11a.html
 
-    form=lecture has eps inside the root: g / sqrt(r + eps).
+    form=lecture has eps inside the root: $g / sqrt(r + eps)$.
     """
     if form == "lecture":
         return InsideRoot(params, lr=lr, past=1.0, new=1.0, eps=eps, momentum=0.0)
@@ -25,7 +25,7 @@ def adagrad(params: list[Parameter], *, lr: Positive, eps: Positive, form: Liter
 
 
 def adadelta(params: list[Parameter], *, lr: Positive, rho: Decay, eps: Positive) -> Optimizer:
-    """r <- rho r + (1 - rho) g^2; d = g sqrt(s + eps) / sqrt(r + eps); s <- rho s + (1 - rho) d^2; w <- w - lr d.
+    """$$r <- rho r + (1 - rho) g^2; d = g sqrt(s + eps) / sqrt(r + eps); s <- rho s + (1 - rho) d^2; w <- w - lr d$$.
 
     Zeiler (2012), Algorithm 1, https://arxiv.org/abs/1212.5701 (there lr = 1). eps stands inside both roots. What some
     lectures print under this name, with no s, is `optimizer=rmsprop optimizer.form=lecture`.
@@ -42,10 +42,10 @@ def rmsprop(
     momentum: Decay,
     form: Literal["torch", "lecture"],
 ) -> Optimizer:
-    """r <- alpha r + (1 - alpha) g^2; w <- w - lr g / (sqrt(r) + eps), the fraction through momentum if there is any.
+    """$$r <- alpha r + (1 - alpha) g^2; w <- w - lr g / (sqrt(r) + eps)$$, the fraction through momentum if there is any.
 
     Hinton (2012), lecture 6e, https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf. form=lecture has
-    eps inside the root: g / sqrt(r + eps).
+    eps inside the root: $g / sqrt(r + eps)$.
     """
     if form == "lecture":
         return InsideRoot(params, lr=lr, past=alpha, new=1 - alpha, eps=eps, momentum=momentum)

@@ -16,11 +16,11 @@ SUFFICIENT = 1e-4  # the part of the decrease that the slope promises
 
 
 class CoordinateDescent(ClosureRule):
-    """w_i <- w_i - t g_i for i = 1, 2, ..., n, 1, 2, ...: the coordinates in turn, never uphill.
+    """$$w_i <- w_i - t g_i$$ for $i = 1, 2, ..., n, 1, 2, ...$: the coordinates in turn, never uphill.
 
-    Wright (2015), https://arxiv.org/abs/1502.04759. line_search=exact starts from t = 1 / H_ii, which minimizes
-    a quadratic along the coordinate (Gauss-Seidel); backtracking, or H_ii <= 0, starts from t = lr. Then t is halved until
-    the loss falls by at least 1e-4 t g_i^2; a coordinate where it never does stays as it was. One step visits `coordinates`
+    Wright (2015), https://arxiv.org/abs/1502.04759. line_search=exact starts from $t = 1 / H_ii$, which minimizes
+    a quadratic along the coordinate (Gauss-Seidel); backtracking, or $H_ii <= 0$, starts from $t = lr$. Then t is halved until
+    the loss falls by at least $1e-4 t g_i^2$; a coordinate where it never does stays as it was. One step visits `coordinates`
     of them (null: all), and the next goes on from there. On the whole training set: losses must be comparable.
     """
 

@@ -13,11 +13,11 @@ from dlreg.optimizer.base import Closure, ClosureRule, evaluate
 
 
 class RandomSearch(ClosureRule):
-    """Try w + lr s z, z ~ N(0, I), and stay there if the loss is lower.
+    """Try $$w + lr s z, z ~ N(0, I)$$, and stay there if the loss is lower.
 
     Rastrigin (1963); with s adapted, the (1+1) evolution strategy of Rechenberg (1973): Beyer & Schwefel (2002),
-    https://doi.org/10.1023/A:1015059928466. After a success s <- s growth, after a failure s <- s growth^(-1/4): steady at
-    one success in five (Rechenberg's rule). growth=1 keeps s = 1. One step makes `trials` tries on the batch in hand.
+    https://doi.org/10.1023/A:1015059928466. After a success $s <- s growth$, after a failure $s <- s growth^(-1/4)$: steady at
+    one success in five (Rechenberg's rule). growth=1 keeps $s = 1$. One step makes `trials` tries on the batch in hand.
     """
 
     order: ClassVar[int] = 0
@@ -47,7 +47,7 @@ class RandomSearch(ClosureRule):
 
 
 class Annealing(ClosureRule):
-    """Try w + lr z, z ~ N(0, I); accept it with probability min(1, exp(-(f_new - f) / T)), T = temperature cooling^t.
+    """Try $w + lr z$, $z ~ N(0, I)$; accept it with probability $$min(1, exp(-(f_new - f) / T)), T = temperature cooling^t$$.
 
     Simulated annealing: Kirkpatrick, Gelatt, Vecchi (1983), https://doi.org/10.1126/science.220.4598.671, with Metropolis'
     rule. One step t makes `trials` tries on the batch in hand.
@@ -80,11 +80,11 @@ class Annealing(ClosureRule):
 
 
 class Evolution(ClosureRule):
-    """w <- w - lr G, G = 1/(2 n sigma) sum_i (f(w + sigma z_i) - f(w - sigma z_i)) z_i, z_i ~ N(0, I), n pairs.
+    """$$w <- w - lr G; G = 1/(2 n sigma) sum_i (f(w + sigma z_i) - f(w - sigma z_i)) z_i; z_i ~ N(0, I)$$, n pairs.
 
     Evolution strategies: Salimans et al. (2017), Algorithm 1 with mirrored samples (Section 2.1),
     https://arxiv.org/abs/1703.03864. G estimates the gradient of the loss smoothed by sigma; without the paper's ranking of
-    losses. Its variance is about (weights / n) |g|^2, so lr must be small where weights are many.
+    losses. Its variance is about $(weights / n) |g|^2$, so lr must be small where weights are many.
     """
 
     order: ClassVar[int] = 0

@@ -13,10 +13,10 @@ from dlreg.optimizer.kernels import fused
 
 
 class Muon(Composite):
-    """Matrices: B <- momentum B + (1 - momentum) g; w <- w - 0.2 lr sqrt(max(n, m)) O, O the nearest orthogonal matrix.
+    """Matrices: $$B <- momentum B + (1 - momentum) g; w <- w - 0.2 lr sqrt(max(n, m)) O$$, O the nearest orthogonal matrix.
 
     Jordan et al. (2024), https://kellerjordan.github.io/posts/muon/; torch's implementation: O by five Newton-Schulz steps
-    of Nesterov's mixture g + momentum (B - g), in bfloat16. The factor is that of Liu et al. (2025), Section 2.2,
+    of Nesterov's mixture $g + momentum (B - g)$, in bfloat16. The factor is that of Liu et al. (2025), Section 2.2,
     https://arxiv.org/abs/2502.16982, which gives O the size of AdamW's steps, so that one lr serves both: all that is not a
     matrix (biases, normalization, kernels of convolutions) takes AdamW's. Weights decay, biases do not. Unlike Jordan's
     advice, the classifier's matrix is no exception.

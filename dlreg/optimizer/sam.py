@@ -14,7 +14,7 @@ from dlreg.optimizer.base import Closure, Composite, dense, evaluate
 
 
 class SAM(Composite):
-    """The base optimizer's step at w with the gradient taken at w + rho g / |g|, the worst point nearby.
+    """The base optimizer's step at w with the gradient taken at $$w + rho g / |g|$$, the worst point nearby.
 
     Foret et al. (2021), Algorithm 1, https://arxiv.org/abs/2010.01412, the norm over all weights together. Two passes a
     step; the running moments of batch norm see the first alone. The base is an optimizer like any other:

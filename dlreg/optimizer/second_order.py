@@ -16,9 +16,9 @@ BATCH = 64  # rows of the Hessian per backward pass
 
 
 class AdaHessian(ClosureRule):
-    """Adam with the Hessian's diagonal d = E[z * Hz], z = +-1 by coin, in the place of the gradient's magnitude.
+    """Adam with the Hessian's diagonal $d = E[z * H z]$, $z = +-1$ by coin, in the place of the gradient's magnitude.
 
-    m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) d^2; w <- w - lr m' / (sqrt(v')^power + eps), m' and v' bias-corrected.
+    $$m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) d^2; w <- w - lr m' / (sqrt(v')^power + eps)$$, $m'$ and $v'$ bias-corrected.
     Yao et al. (2021), https://arxiv.org/abs/2006.00719. d averages over `samples` draws of z and, the paper's spatial
     averaging, over the positions of a convolution's kernel. A step with one draw costs about three of Adam's.
     """
@@ -80,11 +80,11 @@ class AdaHessian(ClosureRule):
 
 
 class Newton(ClosureRule):
-    """w <- w - lr (H + c I)^-1 g, with the full Hessian H of all weights: for small models, on the whole training set.
+    """$$w <- w - lr (H + c I)^-1 g$$, with the full Hessian H of all weights: for small models, on the whole training set.
 
     Nocedal & Wright (2006), Section 3.4, https://doi.org/10.1007/978-0-387-40065-5. c starts at `damping` and grows tenfold
-    until H + c I is positive definite (their Algorithm 3.3), so that the step goes downhill. damping=0 is the bare step of
-    the textbook, c = 0 throughout: it solves a quadratic at once and is drawn to saddle points.
+    until $H + c I$ is positive definite (their Algorithm 3.3), so that the step goes downhill. damping=0 is the bare step of
+    the textbook, $c = 0$ throughout: it solves a quadratic at once and is drawn to saddle points.
     """
 
     order: ClassVar[int] = 2
@@ -139,7 +139,8 @@ class Newton(ClosureRule):
 
 
 class LBFGS(optim.LBFGS):
-    """Quasi-Newton steps from the last `history_size` changes of weights and gradient, up to `max_iter` of them per update.
+    """Quasi-Newton steps $$w <- w - t B g$$, B the estimate of the inverse Hessian that follows from the last `history_size`
+    changes of weights and gradient; up to `max_iter` of them per update.
 
     Liu & Nocedal (1989), https://doi.org/10.1007/BF01589116; line_search=strong_wolfe is Nocedal & Wright (2006), Algorithm
     3.5. torch's implementation, on the whole training set: the curvature would otherwise be that of two different losses.

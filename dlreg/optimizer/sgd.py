@@ -15,7 +15,7 @@ from dlreg.optimizer.kernels import fused
 
 
 def sgd(params: list[Parameter], *, lr: Positive) -> Optimizer:
-    """w <- w - lr g. Robbins & Monro (1951), https://doi.org/10.1214/aoms/1177729586
+    """$$w <- w - lr g$$. Robbins & Monro (1951), https://doi.org/10.1214/aoms/1177729586
 
     With `batch_size=full` this is gradient descent.
     """
@@ -23,9 +23,9 @@ def sgd(params: list[Parameter], *, lr: Positive) -> Optimizer:
 
 
 def momentum(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Literal["torch", "lecture"]) -> Optimizer:
-    """v <- momentum v + g; w <- w - lr v. Polyak (1964), https://doi.org/10.1016/0041-5553(64)90137-5
+    """$$v <- momentum v + g; w <- w - lr v$$. Polyak (1964), https://doi.org/10.1016/0041-5553(64)90137-5
 
-    form=lecture has lr inside the velocity: v <- momentum v + lr g; w <- w - v. The two are the same while lr is constant;
+    form=lecture has lr inside the velocity: $v <- momentum v + lr g$; $w <- w - v$. The two are the same while lr is constant;
     when lr falls, the velocity gathered at the old rate lives on.
     """
     if form == "lecture":
@@ -34,11 +34,11 @@ def momentum(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Li
 
 
 def nesterov(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Literal["torch", "lecture"]) -> Optimizer:
-    """v <- momentum v + g; w <- w - lr (g + momentum v).
+    """$$v <- momentum v + g; w <- w - lr (g + momentum v)$$.
 
     Nesterov (1983) in the form of Sutskever et al. (2013), eq. 3 and 4, https://proceedings.mlr.press/v28/sutskever13.html,
     written for the point w at which the gradient is taken. form=lecture has lr inside the velocity, as the paper does:
-    v <- momentum v + lr g; w <- w - (lr g + momentum v). The two are the same while lr is constant.
+    $v <- momentum v + lr g$; $w <- w - (lr g + momentum v)$. The two are the same while lr is constant.
     """
     if form == "lecture":
         return Velocity(params, lr=lr, momentum=momentum, nesterov=True)

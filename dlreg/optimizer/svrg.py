@@ -13,10 +13,10 @@ from dlreg.optimizer.base import Closure, ClosureRule, dense, evaluate
 
 
 class SVRG(ClosureRule):
-    """w <- w - lr (g_B(w) - g_B(s) + G(s)): the batch's gradient, corrected by its error at a snapshot s of the weights.
+    """$$w <- w - lr (g_B(w) - g_B(s) + G(s))$$: the batch's gradient, corrected by its error at a snapshot s of the weights.
 
     Johnson & Zhang (2013), https://papers.nips.cc/paper/2013/hash/ac1dd209cbcc5e5d1c6e28598e8cbbe8-Abstract.html. Every m
-    steps s <- w (their option I) and G(s) is computed over the whole training set. The noise vanishes as w nears s, so a
+    steps $s <- w$ (their option I) and $G(s)$ is computed over the whole training set. The noise vanishes as w nears s, so a
     constant lr converges. Costs two passes a step and 1/m of an epoch's. Dropout and augmentation draw anew in each pass:
     what they add is not corrected.
     """

@@ -37,11 +37,11 @@ class Noise(Regularizer):
 
 
 class InputNoise(Noise):
-    """x <- x + N(0, sigma^2) on inputs in [0, 1], before their normalization; values may leave [0, 1].
+    """$$x <- x + N(0, sigma^2)$$ on inputs in [0, 1], before their normalization; values may leave [0, 1].
 
     Sietsma & Dow (1991), https://doi.org/10.1016/0893-6080(91)90033-2; Bishop (1995), eq. 13-14,
-    https://doi.org/10.1162/neco.1995.7.1.108. For a linear model with squared loss, E[loss] = loss + sigma^2 ||w||^2 where
-    the loss is the mean of (w x - y)^2: L2 with alpha = 2 sigma^2, exactly. Lectures that halve the loss halve both.
+    https://doi.org/10.1162/neco.1995.7.1.108. For a linear model with squared loss, $E[loss] = loss + sigma^2 ||w||^2$ where
+    the loss is the mean of $(w x - y)^2$: L2 with $alpha = 2 sigma^2$, exactly. Lectures that halve the loss halve both.
     """
 
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,7 +50,7 @@ class InputNoise(Noise):
 
 
 class HiddenNoise(Noise):
-    """h <- h + N(0, sigma^2) on what enters every weight layer but the first.
+    """$$h <- h + N(0, sigma^2)$$ on what enters every weight layer but the first.
 
     Poole, Sohl-Dickstein, Ganguli (2014), https://arxiv.org/abs/1406.1831; Goodfellow et al. (2016), section 7.5,
     https://www.deeplearningbook.org/contents/regularization.html
@@ -73,7 +73,7 @@ class HiddenNoise(Noise):
 
 
 class WeightNoise(Noise):
-    """Each training pass uses w + N(0, sigma^2); the gradient is taken there and the update applied to w.
+    """Each training pass uses $$w + N(0, sigma^2)$$; the gradient is taken there and the update applied to w.
 
     Graves (2011), section 3, https://papers.nips.cc/paper/4329-practical-variational-inference-for-neural-networks; Goodfellow
     et al. (2016), eq. 7.30-7.32, https://www.deeplearningbook.org/contents/regularization.html. For small sigma it penalizes

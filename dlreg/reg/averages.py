@@ -16,7 +16,7 @@ BATCH = 500  # of the pass that gathers batch norm's statistics
 
 
 class EMA(Regularizer):
-    """a_1 = w_1, a_t = d a_(t-1) + (1 - d) w_t over the updates t, d = min(decay, t / (9 + t)); the final model has a.
+    """$$a_1 = w_1; a_t = d a_(t-1) + (1 - d) w_t$$ over the updates t, $d = min(decay, t / (9 + t))$; the final model has a.
 
     Polyak & Juditsky (1992), https://doi.org/10.1137/0330046 (the plain average); Tarvainen & Valpola (2017), eq. 1,
     https://arxiv.org/abs/1703.01780. The rise of d is TensorFlow's (`num_updates`, counting from 1 here),
@@ -50,7 +50,8 @@ class EMA(Regularizer):
 
 
 class SWA(Regularizer):
-    """The final model has the mean of the weights at the ends of the epochs after the fraction `start` of training.
+    """The final model has the mean of the weights at the ends of the epochs after the fraction `start` of training:
+    $$1/n sum_i w_i$$.
 
     Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), Algorithm 1 with a cycle of one epoch,
     https://arxiv.org/abs/1803.05407. The learning rate is `schedule`'s business: constant or cyclic in the paper. Batch norm's

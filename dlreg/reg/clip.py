@@ -9,7 +9,7 @@ from dlreg.reg.base import Regularizer
 
 
 class ClipNorm(Regularizer):
-    """g <- g min(1, c / ||g||), the norm over all parameters together.
+    """$$g <- g min(1, c / ||g||)$$, the norm over all parameters together.
 
     Pascanu, Mikolov, Bengio (2013), Algorithm 1, https://arxiv.org/abs/1211.5063
     """
@@ -23,9 +23,10 @@ class ClipNorm(Regularizer):
 
 
 class ClipValue(Regularizer):
-    """g_i <- min(max(g_i, -c), c), each component by itself: unlike clipping by norm it turns the direction.
+    """$$g_i <- min(max(g_i, -c), c)$$, each component by itself: unlike clipping by norm it turns the direction.
 
-    Goodfellow, Bengio, Courville (2016), Section 10.11.1, after Mikolov (2012), https://www.deeplearningbook.org/contents/rnn.html
+    Goodfellow, Bengio, Courville (2016), Section 10.11.1, after Mikolov (2012),
+    https://www.deeplearningbook.org/contents/rnn.html
     """
 
     def __init__(self, *, c: Positive) -> None:

@@ -13,7 +13,7 @@ from dlreg.reg.penalties import half_squares
 
 
 class NormBall(MaxNorm):
-    """After each update, the weights of all layers together are projected onto the ball: w <- w min(1, c / ||w||).
+    """After each update, the weights of all layers together are projected onto the ball: $$w <- w min(1, c / ||w||)$$.
 
     Goodfellow et al. (2016), section 7.2 (explicit constraints by reprojection),
     https://www.deeplearningbook.org/contents/regularization.html. Biases and normalization parameters are left out.
@@ -31,11 +31,12 @@ class NormBall(MaxNorm):
 
 
 class Lagrangian(Regularizer):
-    """min over w, max over m >= 0 of loss + m (||w||^2 - c^2) / 2, with m <- max(0, m + rate (||w||^2 - c^2) / 2) per step.
+    """$$min over w, max over m >= 0 of loss + m (||w||^2 - c^2) / 2$$, with
+    $$m <- max(0, m + rate (||w||^2 - c^2) / 2)$$ per step.
 
     Goodfellow et al. (2016), eq. 7.25-7.28, https://www.deeplearningbook.org/contents/regularization.html; the multiplier's
-    ascent: Platt & Barr (1987), Constrained differential optimization. With Omega(w) =
-    ||w||^2 / 2 the multiplier is the alpha of `l2`: where it settles, this is L2 with the alpha that makes ||w|| = c. Before
+    ascent: Platt & Barr (1987), Constrained differential optimization. With $Omega(w) =
+    ||w||^2 / 2$ the multiplier is the alpha of `l2`: where it settles, this is L2 with the alpha that makes $||w|| = c$. Before
     it settles the constraint may be violated. Biases and normalization parameters are left out.
     """
 

@@ -16,7 +16,8 @@ from dlreg.reg.noise import drop_mask
 
 
 class Dropout(Regularizer):
-    """In training each unit is dropped with probability p and the kept ones are scaled by 1 / (1 - p); nothing at test.
+    """In training each unit is dropped with probability p and the kept ones are scaled,
+    $$h <- m h / (1 - p)$$ with m = 0 or 1; nothing at test.
 
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), eq. in section 4,
     https://jmlr.org/papers/v15/srivastava14a.html. Rates are probabilities of *dropping* (the paper's p is of keeping).
@@ -59,9 +60,10 @@ class Dropout(Regularizer):
 
 
 class GaussianDropout(Dropout):
-    """In training each unit is multiplied by a draw of N(1, p / (1 - p)), the mean and variance of dropout's mask.
+    """In training each unit is multiplied by noise, $$h <- h z, z ~ N(1, p / (1 - p))$$, with the mean and variance of
+    dropout's mask.
 
-    Srivastava et al. (2014), section 10, https://jmlr.org/papers/v15/srivastava14a.html, whose sigma^2 = (1 - p) / p has p
+    Srivastava et al. (2014), section 10, https://jmlr.org/papers/v15/srivastava14a.html, whose $sigma^2 = (1 - p) / p$ has p
     the probability of keeping; here p is of dropping. Places and rates as in `dropout`.
     """
 
@@ -72,7 +74,8 @@ class GaussianDropout(Dropout):
 
 
 class MCDropout(Dropout):
-    """Dropout whose final model averages `k` random masks at test instead of scaling the weights.
+    """Dropout whose final model averages `k` random masks at test instead of scaling the weights:
+    $$p(y | x) = 1/k sum_i p(y | x, m_i)$$.
 
     Gal & Ghahramani (2016), eq. 6, https://arxiv.org/abs/1506.02142; Srivastava et al. (2014), Figure 11: about 50 masks
     match weight scaling (a lecture says 10-20). `mean=arithmetic` averages the predicted probabilities,

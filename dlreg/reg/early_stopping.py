@@ -15,7 +15,8 @@ from dlreg.reg.predict import logits
 
 
 class EarlyStopping(Regularizer):
-    """Stop when validation has not improved by more than `min_delta` for `patience` epochs; restore the best weights.
+    """Stop when validation has not improved by more than `min_delta` for `patience` epochs,
+    $$v_e >= v_best - min_delta$$; restore the best weights.
 
     Goodfellow et al. (2016), Algorithm 7.1, https://www.deeplearningbook.org/contents/regularization.html; Prechelt (1998),
     https://doi.org/10.1007/3-540-49430-8_3. Of equal values the earliest counts as best.

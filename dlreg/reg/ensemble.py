@@ -41,10 +41,11 @@ class Committee(nn.Module):
 
 
 class Ensemble(Regularizer):
-    """k models that differ in their seed (initial weights, order of the samples, noise) predict together.
+    """k models that differ in their seed (initial weights, order of the samples, noise) predict together:
+    $$p(y | x) = 1/k sum_i p_i(y | x)$$.
 
     Goodfellow et al. (2016), section 7.11 (k errors of variance v and covariance c: their mean's expected square is
-    v / k + (k - 1) c / k), https://www.deeplearningbook.org/contents/regularization.html; Lakshminarayanan, Pritzel, Blundell
+    $v / k + (k - 1) c / k$), https://www.deeplearningbook.org/contents/regularization.html; Lakshminarayanan, Pritzel, Blundell
     (2017), https://arxiv.org/abs/1612.01474. The first member has the run's seed, so k = 1 is the plain run. The history is
     the members' mean per epoch; its seconds are their sum.
     """
@@ -60,7 +61,8 @@ class Ensemble(Regularizer):
 
 
 class Bagging(Regularizer):
-    """k models, each trained on a bootstrap sample (as many draws with replacement as there are samples), predict together.
+    """k models, each trained on a bootstrap sample (as many draws with replacement as there are samples), predict together:
+    $$p(y | x) = 1/k sum_i p_i(y | x)$$.
 
     Breiman (1996), section 1, https://doi.org/10.1007/BF00058655; out-of-bag error: each training sample is predicted by
     the members whose bootstrap missed it, Breiman (1996b),

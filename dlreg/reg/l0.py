@@ -40,13 +40,14 @@ class HardConcrete(nn.Module):
 
 
 class L0(Regularizer):
-    """loss + alpha E[number of weights that are not zero], through hard-concrete gates z on the weights.
+    """$$loss + alpha E[number of weights that are not zero]$$, through hard-concrete gates z on the weights.
 
-    u ~ U(0, 1), s = sigmoid((log u - log(1 - u) + log_a) / beta), z = min(1, max(0, s (1.1 + 0.1) - 0.1)),
-    P(z > 0) = sigmoid(log_a - beta log(0.1 / 1.1)), beta = 2/3; in evaluation z = min(1, max(0, 1.2 sigmoid(log_a) - 0.1)).
+    $$u ~ U(0, 1); s = sigmoid((log u - log(1 - u) + log a) / beta); z = min(1, max(0, s (1.1 + 0.1) - 0.1));
+    P(z > 0) = sigmoid(log a - beta log(0.1 / 1.1))$$, $beta = 2/3$; in evaluation
+    $z = min(1, max(0, 1.2 sigmoid(log a) - 0.1))$.
     Louizos, Welling, Kingma (2018), eq. 10-13, https://arxiv.org/abs/1712.01312. One gate per weight of every linear and
-    convolutional layer (the paper's experiments use one per input unit or output channel); log_a starts where
-    sigmoid(log_a) = `start`. The gates train by the run's optimizer, beside the weights.
+    convolutional layer (the paper's experiments use one per input unit or output channel); log a starts where
+    $sigmoid(log a)$ = `start`. The gates train by the run's optimizer, beside the weights.
     """
 
     def __init__(self, *, alpha: NonNegative, start: Inside) -> None:

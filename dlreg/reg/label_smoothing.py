@@ -11,11 +11,11 @@ from dlreg.reg.base import Regularizer
 
 
 class LabelSmoothing(Regularizer):
-    """Targets give eps of their mass away: y <- (1 - eps) y + eps u.
+    """Targets give eps of their mass away: $$y <- (1 - eps) y + eps u$$.
 
-    Szegedy et al. (2016), section 7, https://arxiv.org/abs/1512.00567. `form=torch`: u = 1/K on all classes, the paper's and
-    torch's. `form=lecture`: u = (1 - y) / (K - 1), eps shared among the *other* classes (Goodfellow et al. 2016, 7.5.1);
-    eps there is eps K / (K - 1) here.
+    Szegedy et al. (2016), section 7, https://arxiv.org/abs/1512.00567. `form=torch`: $u = 1/K$ on all classes, the paper's and
+    torch's. `form=lecture`: $u = (1 - y) / (K - 1)$, eps shared among the *other* classes (Goodfellow et al. 2016, 7.5.1);
+    eps there is $eps K / (K - 1)$ here.
     """
 
     def __init__(self, *, eps: Fraction, form: Literal["torch", "lecture"]) -> None:

@@ -13,7 +13,7 @@ from dlreg.reg.base import Regularizer
 
 
 class MaxNorm(Regularizer):
-    """After each update, every unit's incoming weight vector w is projected to ||w|| <= c: w <- w min(1, c / ||w||).
+    """After each update, every unit's incoming weight vector w is projected to $||w|| <= c$: $$w <- w min(1, c / ||w||)$$.
 
     Srebro, Rennie, Jaakkola (2004); Srivastava et al. (2014), section 5.1, https://jmlr.org/papers/v15/srivastava14a.html.
     `c` is a length (2 to 4 there; Hinton et al. 2012 print the squared length, 15). A unit's vector is one row of a

@@ -58,11 +58,11 @@ class WeightPenalty(Regularizer):
 
 
 class L2(WeightPenalty):
-    """loss + (alpha / 2) sum w^2: ridge, "weight decay" in the loss; the gradient gains alpha w.
+    """$$loss + (alpha / 2) sum w^2$$: ridge, "weight decay" in the loss; the gradient gains $alpha w$.
 
     Hoerl & Kennard (1970), https://doi.org/10.1080/00401706.1970.10488634; Goodfellow et al. (2016), eq. 7.1-7.3,
     https://www.deeplearningbook.org/contents/regularization.html. With the *mean* loss, alpha is torch's `weight_decay`
-    (which decays biases too); a lecture that writes lambda ||w||^2 has lambda = alpha / 2.
+    (which decays biases too); a lecture that writes $lambda ||w||^2$ has $lambda = alpha / 2$.
     """
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
@@ -71,12 +71,12 @@ class L2(WeightPenalty):
 
 
 class L1(WeightPenalty):
-    """loss + alpha sum |w|: the lasso.
+    """$$loss + alpha sum |w|$$: the lasso.
 
     Tibshirani (1996), https://doi.org/10.1111/j.2517-6161.1996.tb02080.x; Goodfellow et al. (2016), eq. 7.18-7.20,
-    https://www.deeplearningbook.org/contents/regularization.html. `form=subgradient` adds alpha sign(w) to the gradient:
+    https://www.deeplearningbook.org/contents/regularization.html. `form=subgradient` adds $alpha sign(w)$ to the gradient:
     weights oscillate about zero and are never exactly zero. `form=proximal` leaves the loss alone and soft-thresholds
-    after each step, w <- sign(w) max(|w| - lr alpha, 0) (Beck & Teboulle 2009, eq. 1.4 and 2.6,
+    after each step, $w <- sign(w) max(|w| - lr alpha, 0)$ (Beck & Teboulle 2009, eq. 1.4 and 2.6,
     https://doi.org/10.1137/080716542): exact zeros. With SGD that is ISTA; with other optimizers the threshold is still
     the plain lr's, so their fixed point is not the lasso's.
     """
@@ -107,7 +107,8 @@ class L1(WeightPenalty):
 
 
 class L1Late(L1):
-    """`l1`, but only after the fraction `after` of training: "L1 applied towards the end of training".
+    """`l1`, $$loss + alpha sum |w|$$, but only after the fraction `after` of training: "L1 applied towards the end of
+    training".
 
     Srivastava et al. (2014), Table 9, https://jmlr.org/papers/v15/srivastava14a.html, where it comes on top of L2:
     `reg=[l2,l1_late]`. The paper states neither moment nor strength.
@@ -131,7 +132,7 @@ class L1Late(L1):
 
 
 class Lq(WeightPenalty):
-    """loss + (alpha / 2) sum |w|^q; q = 2 is ridge, q = 1 the lasso with half its strength.
+    """$$loss + (alpha / 2) sum |w|^q$$; q = 2 is ridge, q = 1 the lasso with half its strength.
 
     Frank & Friedman (1993), https://doi.org/10.1080/00401706.1993.10485033; Bishop (2006), eq. 3.29,
     https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/. For q < 1 the gradient is
@@ -149,7 +150,7 @@ class Lq(WeightPenalty):
 
 
 class ElasticNet(WeightPenalty):
-    """loss + alpha (r sum |w| + (1 - r) / 2 sum w^2), r = `l1_ratio`: scikit-learn's naming of the two strengths.
+    """$$loss + alpha (r sum |w| + (1 - r) / 2 sum w^2)$$, r = `l1_ratio`: scikit-learn's naming of the two strengths.
 
     Zou & Hastie (2005), eq. 3, https://doi.org/10.1111/j.1467-9868.2005.00503.x (without their rescaling by 1 + lambda_2).
     """

@@ -51,7 +51,7 @@ class ActivationPenalty(Regularizer):
 
 
 class ActivationL1(ActivationPenalty):
-    """loss + alpha mean over the samples of sum |h|, the sum over every hidden unit (and position).
+    """$$loss + alpha mean sum |h|$$: the mean over the samples, the sum over every hidden unit (and position).
 
     Goodfellow et al. (2016), eq. 7.48 with Omega(h) = ||h||_1, https://www.deeplearningbook.org/contents/regularization.html;
     Glorot, Bordes, Bengio (2011), section 3, https://proceedings.mlr.press/v15/glorot11a.html.
@@ -63,13 +63,14 @@ class ActivationL1(ActivationPenalty):
 
 
 class KLSparsity(ActivationPenalty):
-    """loss + alpha sum over hidden units of KL(rho || m), m the unit's mean output over the batch (and positions).
+    """$$loss + alpha sum_j KL(rho || m_j)$$ over the hidden units j, $m_j$ the unit's mean output over the batch (and
+    positions).
 
-    KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m)): Ng (2011), Sparse autoencoder, section 3,
+    $$KL(rho || m) = rho log(rho / m) + (1 - rho) log((1 - rho) / (1 - m))$$: Ng (2011), Sparse autoencoder, section 3,
     https://web.stanford.edu/class/cs294a/sparseAutoencoder_2011new.pdf; Nair & Hinton (2009),
     https://proceedings.neurips.cc/paper/2009/hash/6e7b33fdea3adc80ebd648fffb665bb8-Abstract.html. It is defined for sigmoid
-    units only. For every other nonlinearity, where m may exceed 1, the stated variant is (m - rho)^2 / 2, whose gradient
-    m - rho is what the code behind Srivastava et al. (2014), Table 9, applies to ReLU
+    units only. For every other nonlinearity, where m may exceed 1, the stated variant is $(m - rho)^2 / 2$, whose gradient
+    $m - rho$ is what the code behind Srivastava et al. (2014), Table 9, applies to ReLU
     (https://github.com/nitishsrivastava/deepnet; it smooths m over batches, damping .9: here m is the batch's own).
     """
 

@@ -14,7 +14,8 @@ from dlreg.reg.base import Regularizer
 
 
 class StochasticDepth(Regularizer):
-    """Residual block l of L keeps its branch with probability p_l = 1 - (l / L)(1 - p_L): H <- f(b H_branch + shortcut).
+    """Residual block l of L keeps its branch with probability $$p_l = 1 - (l / L)(1 - p_L)$$:
+    $$H <- f(b H_branch + shortcut)$$.
 
     Huang, Sun, Liu, Sedra, Weinberger (2016), eq. 2, 4, 5, https://arxiv.org/abs/1603.09382. `survival` is p_L, of the last
     block. `decay=uniform` gives every block p_L. `per=batch`: one draw of b per block and mini-batch, as in the paper, and

@@ -19,12 +19,12 @@ from dlreg.reg.penalties import Layers, WeightPenalty, half_squares
 
 
 class L2To(WeightPenalty):
-    """loss + (alpha / 2) sum (w - b)^2, b the initial weights or those that an earlier run left in its folder.
+    """$$loss + (alpha / 2) sum (w - b)^2$$, b the initial weights or those that an earlier run left in its folder.
 
     Goodfellow et al. (2016), section 7.1.1 and footnote 1 (any point instead of zero),
     https://www.deeplearningbook.org/contents/regularization.html; L2-SP: Li, Grandvalet, Davoine (2018), eq. 3,
     https://arxiv.org/abs/1802.01483. In the limit of small steps, gradient descent stopped after tau steps of rate eps on
-    a quadratic with eigenvalue l equals alpha = l r / (1 - r), r = (1 - eps l)^tau, with b the initial weights.
+    a quadratic with eigenvalue l equals $alpha = l r / (1 - r)$, $r = (1 - eps l)^tau$, with b the initial weights.
     """
 
     def __init__(self, *, alpha: NonNegative, layers: Layers, biases: bool, weights: str | None) -> None:
@@ -62,10 +62,10 @@ class L2To(WeightPenalty):
 
 
 class Tie(Regularizer):
-    """Parameter sharing between layers of the same shape. Soft: loss + (alpha / 2) ||w_a - w_b||^2. Hard: one storage.
+    """Parameter sharing between layers of the same shape. Soft: $$loss + (alpha / 2) ||w_a - w_b||^2$$. Hard: one storage.
 
     Goodfellow et al. (2016), section 7.9, https://www.deeplearningbook.org/contents/regularization.html (they print
-    ||w_a - w_b||^2); soft sharing: Lasserre, Bishop, Minka (2006), https://doi.org/10.1109/CVPR.2006.227. `between` names two
+    $||w_a - w_b||^2$); soft sharing: Lasserre, Bishop, Minka (2006), https://doi.org/10.1109/CVPR.2006.227. `between` names two
     layers; null stands for every two weight layers of the same shape that follow each other.
     """
 

@@ -9,7 +9,7 @@ from dlreg.reg.penalties import WeightPenalty
 
 
 class WeightDecay(WeightPenalty):
-    """w <- (1 - lr alpha) w once per update, beside the gradient and not through it.
+    """$$w <- (1 - lr alpha) w$$ once per update, beside the gradient and not through it.
 
     Loshchilov & Hutter (2019), eq. 1 and Algorithm 2, https://arxiv.org/abs/1711.05101. With SGD it equals `l2`; with an
     adaptive optimizer it does not, because there the gradient of `l2` is divided by the adaptive rate. It acts just

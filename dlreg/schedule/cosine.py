@@ -9,7 +9,7 @@ from dlreg.hyper import AtLeastOne, Fraction, Positive
 
 
 def cosine(progress: Progress, *, final: Fraction) -> float:
-    """final + (1 - final) (1 + cos(pi t / T)) / 2 over the whole training of T steps.
+    """$$final + (1 - final) (1 + cos(pi t / T)) / 2$$ over the whole training of T steps.
 
     Loshchilov & Hutter (2017), eq. 5 without restarts, https://arxiv.org/abs/1608.03983. `final` is reached one past the
     last update, as by torch's CosineAnnealingLR with T_max = T.
@@ -18,10 +18,10 @@ def cosine(progress: Progress, *, final: Fraction) -> float:
 
 
 def cosine_restarts(progress: Progress, *, t_0: Positive, t_mult: AtLeastOne, final: Fraction) -> float:
-    """Cosine annealing over a period of `t_0` epochs, then again from the top over t_0 t_mult, t_0 t_mult^2 ... epochs.
+    """Cosine annealing over a period of `t_0` epochs, then again from the top over $t_0 t_mult$, $t_0 t_mult^2$ ... epochs.
 
-    Loshchilov & Hutter (2017), eq. 5, https://arxiv.org/abs/1608.03983: eta_min + (eta_max - eta_min)
-    (1 + cos(pi T_cur / T_i)) / 2, with eta_max the base rate, eta_min = `final` of it, T_cur counted at every update.
+    Loshchilov & Hutter (2017), eq. 5, https://arxiv.org/abs/1608.03983: $$eta_min + (eta_max - eta_min)
+    (1 + cos(pi T_cur / T_i)) / 2$$, with $eta_max$ the base rate, $eta_min$ = `final` of it, $T_cur$ counted at every update.
     Their advice: use the network at the end of a period, not in the middle of one.
     """
     epoch, period = progress.epoch, t_0

@@ -9,12 +9,12 @@ from dlreg.hyper import Fraction, NonNegative, Positive
 
 
 def constant(progress: Progress) -> float:
-    """1."""
+    """$$1$$."""
     return 1.0
 
 
 def linear(progress: Progress, *, final: Fraction) -> float:
-    """1 + (final - 1) t / T over the whole training of T steps.
+    """$$1 + (final - 1) t / T$$ over the whole training of T steps.
 
     Goodfellow et al. (2016), eq. 8.14, https://www.deeplearningbook.org/contents/optimization.html
     """
@@ -22,7 +22,7 @@ def linear(progress: Progress, *, final: Fraction) -> float:
 
 
 def exponential(progress: Progress, *, gamma: Fraction) -> float:
-    """gamma^e with e the epochs done; it falls at every step and meets torch's ExponentialLR at each epoch's start.
+    """$$gamma^e$$ with e the epochs done; it falls at every step and meets torch's ExponentialLR at each epoch's start.
 
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ExponentialLR.html
     """
@@ -30,7 +30,7 @@ def exponential(progress: Progress, *, gamma: Fraction) -> float:
 
 
 def inverse_time(progress: Progress, *, decay: NonNegative, per: Literal["epoch", "step"]) -> float:
-    """1 / (1 + decay t), t counting epochs (with the fraction) or, as the lectures' eta_0 / (1 + d t), updates.
+    """$$1 / (1 + decay t)$$, t counting epochs (with the fraction) or, as the lectures' $eta_0 / (1 + d t)$, updates.
 
     Robbins & Monro (1951), https://doi.org/10.1214/aoms/1177729586, whose conditions (sum of rates infinite, sum of
     squares finite) it meets.
@@ -39,7 +39,7 @@ def inverse_time(progress: Progress, *, decay: NonNegative, per: Literal["epoch"
 
 
 def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
-    """gamma^floor(e / every): a staircase, one stair down each `every` epochs.
+    """$$gamma^floor(e / every)$$: a staircase, one stair down each `every` epochs.
 
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html
     """
@@ -47,7 +47,7 @@ def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
 
 
 def multistep(progress: Progress, *, milestones: list[Positive], gamma: Fraction) -> float:
-    """gamma^k, k the number of `milestones` (in epochs) already reached: the staircase of the residual networks.
+    """$$gamma^k$$, k the number of `milestones` (in epochs) already reached: the staircase of the residual networks.
 
     He et al. (2016), section 4.2, https://arxiv.org/abs/1512.03385
     """

@@ -16,7 +16,8 @@ Inside = Annotated[float, Field(gt=0, lt=1)]
 def one_cycle(
     progress: Progress, *, rise: Inside, start: Fraction, final: Fraction, shape: Literal["cosine", "linear"]
 ) -> float:
-    """From `start` up to 1 over the part `rise` of training, then down to `final`: the base rate is the highest one.
+    """From `start` up to 1 over the part `rise` of training, then down to `final`: $$a + (1 - a) (1 + cos(pi s)) / 2$$, with
+    a = `start` while s falls from 1 to 0, then a = `final` while it rises to 1. The base rate is the highest one.
 
     Smith & Topin (2018), https://arxiv.org/abs/1708.07120; Smith (2018), section 4, https://arxiv.org/abs/1803.09820. In
     two phases with half cosines as torch's OneCycleLR (start = 1 / div_factor, final = start / final_div_factor); the

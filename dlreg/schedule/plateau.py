@@ -12,7 +12,7 @@ from dlreg.hyper import Fraction, Natural
 def plateau(
     progress: Progress, *, factor: Fraction, patience: Natural, threshold: Fraction, cooldown: Natural, final: Fraction
 ) -> float:
-    """factor^k, not below `final`: k grows by one when `patience` + 1 epochs brought no val loss < (1 - threshold) best.
+    """$$factor^k$$, not below `final`: k grows by one when `patience` + 1 epochs brought no val loss < $(1 - threshold) best$.
 
     torch's ReduceLROnPlateau in its relative mode,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html. For `cooldown` epochs
