@@ -43,15 +43,22 @@ class Context:
     """
 
     def __init__(
-        self, seed: int, device: torch.device, pixel_mean: torch.Tensor | None = None, upright: bool = False
+        self,
+        seed: int,
+        device: torch.device,
+        pixel_mean: torch.Tensor | None = None,
+        upright: bool = False,
+        samples: torch.Tensor | None = None,
     ) -> None:
         self.seed = seed
         self.device = device
         self.pixel_mean = torch.zeros((), device=device) if pixel_mean is None else pixel_mean
         self.upright = upright  # a mirrored or turned image may be of another class
+        self.samples = samples  # the training set's, as the data set holds them
         self.progress = Progress(0, 1, 1)
         self.lr = 0.0
         self.note: dict[str, Any] = {}
+        self.rehearsal = False  # what a technique does now and then, it does now: every second step
         self._epoch = 0
         self._generators: dict[tuple[str, str], torch.Generator] = {}
 

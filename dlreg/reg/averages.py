@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.hyper import Decay, Fraction
-from dlreg.reg.base import Fit, Fitted, History, Regularizer
+from dlreg.reg.base import History, Regularizer
 
 BATCH = 500  # of the pass that gathers batch norm's statistics
+RAW = "{}: the validation curve and best_val are those of the weights before averaging"
 
 
 class EMA(Regularizer):
@@ -22,8 +22,10 @@ class EMA(Regularizer):
     https://arxiv.org/abs/1703.01780. The rise of d is TensorFlow's (`num_updates`, counting from 1 here),
     https://www.tensorflow.org/api_docs/python/tf/train/ExponentialMovingAverage: without it a short training would end with
     an average of its first weights. Running statistics of batch norm, averages already, are averaged along with the weights.
-    Validation curves show the raw weights. With `early_stopping`, the option listed last has the last word.
+    Validation curves show the raw weights, and `best_val` holds those of its best epoch.
     """
+
+    turn = 2
 
     def __init__(self, *, decay: Decay) -> None:
         self.decay = decay
@@ -44,6 +46,15 @@ class EMA(Regularizer):
         else:
             self.state["average"] = {name: tensor.clone() for name, tensor in now.items()}
 
+    @property
+    def decides(self) -> bool:
+        """The average does."""
+        return bool(self.state["average"])
+
+    def remark(self) -> str | None:
+        """Which figures are not the average's."""
+        return RAW.format(self.name) if self.decay else f"{self.name} averages nothing: its decay is 0"
+
     def finish(self, model: nn.Module) -> nn.Module:
         """The average takes the weights' place."""
         return _loaded(model, self.state["average"])
@@ -55,17 +66,12 @@ class SWA(Regularizer):
 
     Izmailov, Podoprikhin, Garipov, Vetrov, Wilson (2018), Algorithm 1 with a cycle of one epoch,
     https://arxiv.org/abs/1803.05407. The learning rate is `schedule`'s business: constant or cyclic in the paper. Batch norm's
-    statistics are gathered anew by a pass over the training set with the averaged weights.
+    statistics are gathered anew by a pass over the training set with the averaged weights. Validation curves show the raw
+    weights, and `best_val` holds those of its best epoch.
     """
 
     def __init__(self, *, start: Fraction) -> None:
         self.start = start
-
-    def train(self, fit: Fit, data: Data) -> Fitted:
-        """Train, then gather the statistics that belong to the averaged weights."""
-        fitted = fit(data)
-        gather_statistics(fitted.last, data)
-        return fitted
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing averaged yet."""
@@ -73,8 +79,15 @@ class SWA(Regularizer):
         return model
 
     def remark(self) -> str | None:
-        """When training ended before its time."""
-        return None if self.state["epochs"] else f"{self.name} averaged nothing: training ended before its start"
+        """When training ended before its time; else which figures are not the average's."""
+        if self.decides:
+            return RAW.format(self.name)
+        return f"{self.name} averaged nothing: training ended before its start"
+
+    @property
+    def decides(self) -> bool:
+        """The mean does, if there is one."""
+        return self.state["epochs"] > 0
 
     @torch.no_grad()
     def end_epoch(self, model: nn.Module, history: History) -> bool:
@@ -89,34 +102,30 @@ class SWA(Regularizer):
         return False
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """The mean takes the weights' place, and batch norm's statistics are cleared."""
-        model = _loaded(model, self.state["average"])
-        for layer in _batch_norms(model) if self.state["epochs"] else []:
-            layer.reset_running_stats()
+        """The mean takes the weights' place, with the statistics that belong to it."""
+        if self.decides:
+            gather_statistics(_loaded(model, self.state["average"]), self.context.samples)
         return model
 
 
 @torch.no_grad()
-def gather_statistics(model: nn.Module, data: Data) -> None:
-    """Fill batch norm's running moments, where they were cleared, with their averages over the training set."""
-    layers = [layer for layer in _batch_norms(model) if not layer.num_batches_tracked]
-    if not layers:
+def gather_statistics(model: nn.Module, samples: Tensor | None) -> None:
+    """Set batch norm's running moments to their averages over the training set."""
+    layers = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
+    if not layers or samples is None:
         return
     model.eval()
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
+        layer.reset_running_stats()
         layer.momentum = None  # torch's word for a cumulative average
         layer.train()
-    for x in data.train.x.split(BATCH):
+    for x in samples.split(BATCH):
         if len(x) > 1:
             model(to_unit(x))
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     model.eval()
-
-
-def _batch_norms(model: nn.Module) -> list[nn.Module]:
-    return [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d) and m.track_running_stats]
 
 
 def _floats(model: nn.Module) -> dict[str, Tensor]:

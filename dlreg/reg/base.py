@@ -42,6 +42,8 @@ class Regularizer:
 
     stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
     needs_validation: ClassVar[bool] = False  # it chooses by the validation set
+    needs_gradient: ClassVar[bool] = True  # its `gradient`, if it has one, would be missed where no gradient is taken
+    turn: ClassVar[int] = 0  # of `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
     makes_committee: bool = False  # its fit returns several models that predict together
     goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"
@@ -60,6 +62,11 @@ class Regularizer:
     def remark(self) -> str | None:
         """After a fit: one line if the technique found nothing to act on, so that no row is a silent no-op."""
         return None
+
+    @property
+    def decides(self) -> bool:
+        """Whether `finish` will put other weights in the place of the last ones. Of several, the option listed last does."""
+        return False
 
     def train(self, fit: Fit, data: Data) -> Fitted:
         """Once per experiment, around everything else."""
@@ -102,6 +109,8 @@ class Chain(Regularizer):
             verb: [part for part in self.parts.values() if getattr(type(part), verb) is not getattr(Regularizer, verb)]
             for verb in ("batch", "penalty", "gradient", "project", "end_epoch")
         }
+        self._acting["project"].sort(key=lambda part: part.turn)
+        self._unheard: list[str] = []
 
     def begin(self, name: str, context: Context) -> None:
         """Begin every part under its own word."""
@@ -121,7 +130,11 @@ class Chain(Regularizer):
 
     def remarks(self) -> list[str]:
         """What the parts have to say after a fit."""
-        return [text for part in self.parts.values() if (text := part.remark())]
+        return [text for part in self.parts.values() if (text := part.remark())] + self._unheard
+
+    def missed(self, order: int) -> list[str]:
+        """The parts that an optimizer leaves without effect if the derivatives it takes are of this order."""
+        return [] if order else [part.name for part in self._acting["gradient"] if part.needs_gradient]
 
     def train(self, fit: Fit, data: Data) -> Fitted:
         """part_1.train(part_2.train(... fit))."""
@@ -151,7 +164,7 @@ class Chain(Regularizer):
             part.gradient(model)
 
     def project(self, model: nn.Module) -> None:
-        """Each in order."""
+        """Each by its turn, and in order."""
         for part in self._acting["project"]:
             part.project(model)
 
@@ -160,9 +173,14 @@ class Chain(Regularizer):
         return any([part.end_epoch(model, history) for part in self._acting["end_epoch"]])
 
     def finish(self, model: nn.Module) -> nn.Module:
-        """Each in order."""
-        for part in self.parts.values():
+        """One decides the weights, the last listed of those that would; then the others, in order."""
+        deciders = [part for part in self.parts.values() if part.decides]
+        for part in [*deciders[-1:], *(part for part in self.parts.values() if part not in deciders)]:
             model = part.finish(model)
+        self._unheard = [
+            f"{part.name} did not decide the final weights: {deciders[-1].name} is listed after it"
+            for part in deciders[:-1]
+        ]
         return model
 
 

@@ -40,6 +40,8 @@ class Lagrangian(Regularizer):
     it settles the constraint may be violated. Biases and normalization parameters are left out.
     """
 
+    turn = 2
+
     def __init__(self, *, c: Positive, rate: NonNegative) -> None:
         self.c, self.rate = c, rate
 

@@ -86,6 +86,11 @@ class EarlyStopping(Regularizer):
             self.state["wait"] += 1
         return self.state["wait"] >= self.patience
 
+    @property
+    def decides(self) -> bool:
+        """The best weights do, unless they were not looked for."""
+        return self.state["weights"] is not None
+
     @torch.no_grad()
     def finish(self, model: nn.Module) -> nn.Module:
         """The best weights, bit for bit."""

@@ -20,6 +20,7 @@ class MaxNorm(Regularizer):
     linear weight, or one output channel's kernel; biases are left out.
     """
 
+    turn = 1
     measured: ClassVar[str] = "the longest weight vector was"
 
     def __init__(self, *, c: Positive) -> None:

@@ -25,6 +25,7 @@ class StochasticDepth(Regularizer):
     """
 
     stream = "dropout"
+    needs_gradient = False  # zeros for the sake of momentum: without gradients nothing is missed
 
     def __init__(
         self, *, survival: Survival, decay: Literal["linear", "uniform"], per: Literal["batch", "sample"]
@@ -54,6 +55,8 @@ class StochasticDepth(Regularizer):
     @property
     def _per_batch(self) -> Callable[[nn.Module, Tensor, float], Tensor | float]:
         def draw(branch: nn.Module, x: Tensor, p: float) -> Tensor | float:
+            if self.context.rehearsal:
+                return branch(x) if self.context.progress.step % 2 else 0.0
             # Drawn on the CPU, so that nobody waits for a device to learn which way to go.
             kept = torch.rand((), generator=self.context.generator(f"{self.stream}/{self.name}", "cpu")) < p
             return branch(x) if kept else 0.0

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlreg.reg.penalties import WeightPenalty
 
 
 class WeightDecay(WeightPenalty):
-    """$$w <- (1 - lr alpha) w$$ once per update, beside the gradient and not through it.
+    """$$w <- w' - lr alpha w$$ once per update, w' the optimizer's weights, w those before it: not through the gradient.
 
     Loshchilov & Hutter (2019), eq. 1 and Algorithm 2, https://arxiv.org/abs/1711.05101. With SGD it equals `l2`; with an
-    adaptive optimizer it does not, because there the gradient of `l2` is divided by the adaptive rate. It acts just
-    before the step, so that `optimizer=adam reg=weight_decay` is exactly AdamW. Nothing is added to the loss.
+    adaptive optimizer it does not, because there the gradient of `l2` is divided by the adaptive rate; `optimizer=adam
+    reg=weight_decay` is AdamW. The optimizer's passes, however many, see weights that are not decayed yet, so any optimizer
+    will do, also one without gradients. Nothing is added to the loss.
     """
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Nothing decayed yet."""
-        self.state["step"] = -1
+        """Nothing remembered yet."""
+        self._before: tuple[int, list[Tensor]] = (-1, [])
         return super().setup(model)
 
     @torch.no_grad()
-    def gradient(self, model: nn.Module) -> None:
-        """Decay, once per update however often the optimizer evaluates the loss."""
-        step, terms = self.context.progress.step, self.terms(model)
-        if terms and step != self.state["step"]:
-            torch._foreach_mul_([p for _, _, p in terms], [1 - self.context.lr * a for _, a, _ in terms])
-            self.state["step"] = step
+    def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Remember the weights of this update, at its first batch."""
+        step = self.context.progress.step
+        if step != self._before[0]:
+            self._before = step, [p.clone() for _, _, p in self.terms(model)]
+        return x, y
+
+    @torch.no_grad()
+    def project(self, model: nn.Module) -> None:
+        """Decay what they were."""
+        if terms := self.terms(model):
+            decays = torch._foreach_mul(self._before[1], [self.context.lr * a for _, a, _ in terms])
+            torch._foreach_sub_([p for _, _, p in terms], decays)

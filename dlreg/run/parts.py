@@ -84,7 +84,7 @@ def make_schedule(settings: Settings) -> Callable[[Progress], float]:
 
 def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     """What one fit works with, each set up and on the device."""
-    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright)
+    context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright, data.train.x)
     model = make_model(settings, data, seed).to(context.device)
     reg = make_chain(settings)
     reg.begin("chain", context)

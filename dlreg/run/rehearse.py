@@ -1,50 +1,43 @@
-"""One update on two samples, thrown away: what cannot work is found before a run begins."""
+"""The experiment on a handful of samples, thrown away: what cannot work is found before a run begins."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from dlreg.config.schema import Settings
-from dlreg.context import Progress
+from dlreg.context import Context
 from dlreg.data.base import Data
-from dlreg.data.normalize import to_unit
-from dlreg.errors import UserError
+from dlreg.errors import Diverged, UserError
 from dlreg.model.blocks import NORM_LAYERS
-from dlreg.reg.base import Regularizer
-from dlreg.run.evaluate import evaluate
-from dlreg.run.loop import train_step
-from dlreg.run.parts import make_parts, make_schedule
+from dlreg.reg.base import Chain, Fitted
+from dlreg.run.loop import Parts, fit
+from dlreg.run.parts import make_chain, make_loop, make_parts
+
+EPOCHS = 2  # the second is the later half of training, when some techniques begin
+SAMPLES = 2
+WRONG = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 
 def rehearse(settings: Settings, data: Data) -> None:
-    """Build everything and make one update on two samples, then throw it away: what cannot work is found here.
+    """Run the whole experiment, `train` included, for two epochs of two samples: what cannot work is found here.
 
     Raises:
         UserError: naming what does not fit together.
     """
-    few = torch.arange(min(2, len(data.train)))
+    few = torch.arange(SAMPLES, device=data.train.y.device)
+    train, val = (split[few[: len(split)]] for split in (data.train, data.val))
     try:
-        parts = make_parts(settings, data, settings.seed)
-        model, reg, context = parts.model, parts.reg, parts.context
-        if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in model.modules()):
-            raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
-        blind = [p.name for p in reg.parts.values() if p.needs_validation and not len(data.val)]
-        if blind:
-            raise UserError(f"{blind[0]} chooses by the validation set, but data.val_size=0 leaves none")
-        _check_order(list(reg.parts.values()))
-        make_schedule(settings)(Progress(0, 1, 1, () if len(data.val) else None))
-        if getattr(parts.optimizer, "full_batch", False):
-            _needs_full_batch(settings, len(data.train))
-        context.begin_epoch(0)
-        model.train()
-        sample = data.train[few.to(context.device)]
-        x, y = to_unit(sample.x), torch.eye(data.classes, device=context.device)[sample.y]
-        train_step(parts, x, y)
-        evaluate(model, sample)
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        chain = make_chain(settings)
+        chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
+        _check_chain(chain, data)
+        chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
+    except Diverged:
+        return  # on two samples, which says nothing of the run
+    except WRONG as error:
         if os.environ.get("DLREG_DEBUG"):
             raise
         first = str(error).strip().split("\n")[0]
@@ -53,8 +46,52 @@ def rehearse(settings: Settings, data: Data) -> None:
         ) from error
 
 
-def _check_order(parts: Sequence[Regularizer]) -> None:
+class Trial:
+    """`fit(data)` in a rehearsal: fits of one kind, as a committee's are, are made once."""
+
+    def __init__(self, settings: Settings, n: int) -> None:
+        self.settings, self.n = settings, n
+        self.fitted: dict[tuple[bool, ...], Fitted] = {}
+
+    def __call__(self, data: Data, **options: Any) -> Fitted:
+        """A model trained on `data`. The keyword arguments are those of `dlreg.reg.base.Fit`."""
+        kind = (len(data.val) > 0, *(options.get(word) is None for word in ("start", "steps", "note")))
+        if kind not in self.fitted:
+            self.fitted[kind] = self._fit(data, options.get("start"), options.get("note"))
+        found = self.fitted[kind]
+        return dataclasses.replace(found, history=[dict(row) for row in found.history], remarks=[])
+
+    def _fit(self, data: Data, start: dict[str, torch.Tensor] | None, note: dict[str, Any] | None) -> Fitted:
+        parts = make_parts(self.settings, data, self.settings.seed)
+        parts.context.note, parts.context.rehearsal = note or {}, True
+        _check_parts(parts, self.settings, self.n)
+        if start is not None:
+            parts.model.load_state_dict(start)
+        loop = dataclasses.replace(make_loop(self.settings, len(data.train)), epochs=EPOCHS)
+        return fit(parts, data, loop, Nobody(), Nobody())
+
+
+class Nobody:
+    """Is told how a rehearsal goes, and keeps nothing of it."""
+
+    def step(self, done: float, loss: float) -> None:
+        """Nothing to say."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Nothing to say."""
+
+    def load(self) -> None:
+        """Nothing was kept."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Nothing is kept."""
+
+
+def _check_chain(chain: Chain, data: Data) -> None:
+    parts = list(chain.parts.values())
     for i, part in enumerate(parts):
+        if part.needs_validation and not len(data.val):
+            raise UserError(f"{part.name} chooses by the validation set, but data.val_size=0 leaves none")
         inner = next((p.name for p in parts[i + 1 :] if p.makes_committee), None)
         if part.goes_on and inner:
             raise UserError(
@@ -62,8 +99,16 @@ def _check_order(parts: Sequence[Regularizer]) -> None:
             )
 
 
-def _needs_full_batch(settings: Settings, n: int) -> None:
+def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
     name = settings.optimizer["name"]
+    if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in parts.model.modules()):
+        raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
+    if missed := parts.reg.missed(getattr(parts.optimizer, "order", 1)):
+        raise UserError(
+            f"reg={missed[0]} acts on gradients, and optimizer={name} takes none: leave it out, or take another optimizer"
+        )
+    if not getattr(parts.optimizer, "full_batch", False):
+        return
     why = f"optimizer={name} needs the same loss in every step, that of the whole training set"
     if settings.batch_size != "full" and settings.batch_size < n:
         raise UserError(f"batch_size={settings.batch_size} does not work: {why}; give batch_size=full")
