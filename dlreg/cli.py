@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from dlreg import __version__
+from dlreg.display import delivered, displayed
+from dlreg.errors import Interrupted, UserError, did_you_mean, printable, shown
 
 COMMANDS = {
     "train": "run one experiment, or with -m a grid of them",
@@ -34,45 +40,51 @@ def main(argv: list[str] | None = None) -> int:
     # endless: one epoch of MNIST took 169 s, and 4 s with a short spin; alone on the machine there is no difference.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     argv = list(sys.argv[1:] if argv is None else argv)
+    with displayed():
+        return _command(argv)
+
+
+def _command(argv: list[str]) -> int:
     if argv[:1] in (["-sc"], ["--shell-completion"]):
         rest = _completion(argv)
         if rest is None:
             return 0
         argv = ["train", *rest]
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
+        return _guarded("", lambda: _print(HELP))
     if argv[0] in ("-V", "--version"):
-        from dlreg import __version__
-
-        print(f"dlreg {__version__}")
-        return 0
+        return _guarded("", lambda: _print(f"dlreg {__version__}\n"))
     if argv[0] not in COMMANDS:
-        from dlreg.errors import did_you_mean
-
         hint = did_you_mean(argv[0], COMMANDS) or f" Allowed: {', '.join(COMMANDS)}."
-        print(f"dlreg: there is no command {argv[0]!r}.{hint}", file=sys.stderr)
+        print(f"dlreg: there is no command {shown(argv[0])!r}.{hint}", file=sys.stderr)
         return 2
-    return _run(argv[0], argv[1:])
+    return _guarded(f" {argv[0]}", lambda: _run(argv[0], argv[1:]))
+
+
+def _print(text: str) -> int:
+    print(text, end="")
+    delivered()
+    return 0
 
 
 def _run(command: str, argv: list[str]) -> int:
-    from importlib import import_module
+    status: int = import_module(f"dlreg.commands.{command}").run(argv)
+    if command not in ("train", "study"):  # these run something: whether they only printed is theirs to say
+        delivered()
+    return status
 
-    from dlreg.errors import Interrupted, UserError
 
+def _guarded(command: str, run: Callable[[], int]) -> int:
+    """The exit status; what ends the command early is one line for each thing to mend."""
     try:
-        return import_module(f"dlreg.commands.{command}").run(argv)
+        return run()
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"dlreg {command}: {line}", file=sys.stderr)
+            print(f"dlreg{command}: {printable(line)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Interrupted) as signal:
-        print(f"dlreg {command}: interrupted; the same command continues", file=sys.stderr)
+        print(f"dlreg{command}: interrupted; the same command continues", file=sys.stderr)
         return signal.exit_status if isinstance(signal, Interrupted) else 130
-    except BrokenPipeError:  # `dlreg table | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _completion(argv: list[str]) -> list[str] | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -28,6 +30,17 @@ class Diverged(Exception):
     def __init__(self, step: int) -> None:
         super().__init__(f"diverged at step {step}")
         self.step = step
+
+
+def printable(text: str) -> str:
+    """Text without control and formatting characters (escape sequences, carriage returns, reversals); line ends stay."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in text)
+
+
+def shown(value: Any, most: int = 80) -> str:
+    """A value that a user gave, for a message: on one line, and not longer than can be read."""
+    text = " ".join(printable(str(value)).split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

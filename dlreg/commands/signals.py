@@ -1,4 +1,4 @@
-"""What SIGTERM does to a command that runs something."""
+"""What SIGTERM and SIGHUP do to a command that runs something."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dlreg.errors import Interrupted
 
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: cleanly, and resumable."""
+    """SIGTERM, and SIGHUP unless `nohup` has it ignored, end the run as Ctrl-C does: cleanly, and resumable."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise Interrupted(signum)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    asked = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
+    before = {s: signal.signal(s, stop) for s in asked if signal.getsignal(s) != signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,6 +11,7 @@ from dlreg import ui
 from dlreg.commands.arguments import named, planned, study_parser
 from dlreg.commands.signals import ending_on_signals
 from dlreg.config.options import user_config_dirs
+from dlreg.display import delivered
 from dlreg.errors import UserError
 from dlreg.study import workers
 
@@ -33,12 +34,14 @@ def run(argv: list[str]) -> int:
     name = named(given.words)
     if name is None:
         _list(given.words, folders)
+        delivered()
         return 0
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
     plan = planned(name, given.words, given.row, folders)
     if given.dry_run:
         _dry_run(plan, given.jobs)
+        delivered()
         return 0
     return _run(plan, given.jobs)
 

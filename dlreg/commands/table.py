@@ -8,6 +8,7 @@ from pathlib import Path
 from dlreg import durable, ui
 from dlreg.commands.arguments import comparison_parser, named, planned
 from dlreg.config.options import user_config_dirs
+from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
 from dlreg.report.metrics import METRICS
@@ -37,7 +38,7 @@ def run(argv: list[str]) -> int:
     elif given.format == "rich":
         ui.out.print(text)
     else:
-        print(text)
+        print_data(text)
     return 0
 
 

@@ -4,47 +4,72 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import hydra
+from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
-from hydra.types import RunMode
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from dlreg.commands.signals import ending_on_signals
+from dlreg.config import compose, guard
 from dlreg.config.applying import conditional
-from dlreg.config.compose import checked
 from dlreg.config.explain import explain
 from dlreg.config.options import conf_dir, user_config_dirs
 from dlreg.config.schema import Settings
-from dlreg.errors import Interrupted, RunsFailed, UserError
-
-WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--info", "-i")
+from dlreg.display import delivered
+from dlreg.errors import RunsFailed, UserError
+from dlreg.study.workers import end_with_parent
 
 
 def run(argv: list[str]) -> int:
     """Run what the overrides say; returns the exit status."""
-    if any(word.startswith("--experimental-rerun") for word in argv):
-        raise UserError("--experimental-rerun loads a pickle, which can run code; give the overrides again instead")
-    completing = any(word in ("-sc", "--shell-completion") for word in argv)
     folders, rest = user_config_dirs(argv)
-    flags = [word for folder in folders for word in ("--config-dir", folder)]
     if len(folders) > 1:
         raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
-    if folders and not os.path.isdir(folders[0]):
-        raise UserError(f"--config-dir={folders[0]} is not a folder")
-    _statuses.clear()
-    _refused.clear()
-    if any(word in ("-m", "--multirun") for word in rest):
-        rest = _axes(rest)
-    with _lent_argv(["dlreg" if completing else "dlreg train", *flags, *_flags_first(rest)]), ending_on_signals():
+    flags, overrides = guard.split_flags(rest)
+    many = any(flag in ("-m", "--multirun") for flag in flags)
+    if [flag for flag in flags if flag not in ("-m", "--multirun", "-r", "--run")]:
+        return _tell(flags, overrides, folders)
+    with ending_on_signals():
+        return _sweep(overrides, folders) if many else _single(compose.compose(overrides, folders))
+
+
+def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]) -> int:
+    """Help, the config, completion: what Hydra prints, and nothing is run."""
+    completing = any(word in ("-sc", "--shell-completion") for word in flags)
+    if not completing:
+        guard.words(overrides)
+    if folders and not completing:
+        with compose.hydra() as loader:
+            compose.load(loader, overrides, folders)
+    where = [word for folder in folders for word in ("--config-dir", folder)]
+    with _lent_argv(["dlreg" if completing else "dlreg train", *where, *flags, *overrides]):
         try:
-            hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(task)()
-        except (UserError, Interrupted, KeyboardInterrupt):
+            hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_no_task)()
+        except Exception as error:
+            if os.environ.get("DLREG_DEBUG"):
+                raise
+            raise UserError(explain(error)) from error
+    delivered()
+    return 0
+
+
+def _sweep(overrides: Sequence[str], folders: Sequence[str]) -> int:
+    """Hand the overrides to the sweeper, as `hydra.main` does, once the config was seen to be harmless."""
+    with compose.hydra() as loader:
+        cfg = compose.load(loader, _axes(overrides), folders, RunMode.MULTIRUN)
+        HydraConfig.instance().set_config(cfg)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        try:
+            sweeper = Plugins.instance().instantiate_sweeper(config=cfg, hydra_context=context, task_function=task)
+            sweeper.sweep(list(cfg.hydra.overrides.task))
+        except UserError:
             raise
         except RunsFailed:
             return 1
@@ -52,39 +77,29 @@ def run(argv: list[str]) -> int:
             if os.environ.get("DLREG_DEBUG"):
                 raise
             raise UserError(explain(error)) from error
-    if _refused:
-        raise _refused.pop()
-    return 1 if "failed" in _statuses else 0
+    return 0
 
 
 def task(cfg: DictConfig) -> Any:
-    """One job: a run by itself, or a cell of a sweep (perhaps in a worker process). Returns its Result."""
-    job = HydraConfig.get()
-    if job.mode == RunMode.MULTIRUN:
-        return _cell(cfg, job)
-    try:
-        return _single(checked(cfg, job.runtime.choices))
-    except UserError as error:  # carried past Hydra, which would print a line of its own
-        _refused.append(error)
-        return None
-
-
-_statuses: list[str] = []  # how a single run ended, and
-_refused: list[UserError] = []  # why it was refused: Hydra hands on neither
-
-
-def _cell(cfg: DictConfig, job: Any) -> Any:
+    """One cell of a sweep, perhaps in a worker process. Returns its Result."""
     from dlreg import ui
     from dlreg.run.experiment import Experiment
 
-    experiment = Experiment.of(checked(cfg, job.runtime.choices))
+    if ui.live is None:
+        end_with_parent()
+    job = HydraConfig.get()
+    experiment = Experiment.of(compose.checked(cfg, job.runtime.choices))
     live = ui.live or ui.Live(bars=False)
     live.in_sweep = True  # in a worker process too: the lines of several runs at once would be a muddle
     with live.run(live.label(job.overrides.task), experiment.settings.epochs) as report:
         return experiment.run(report)
 
 
-def _single(settings: Settings) -> Any:
+def _no_task(cfg: DictConfig) -> None:
+    raise UserError("nothing is run with this flag")
+
+
+def _single(settings: Settings) -> int:
     from dlreg import ui
     from dlreg.run.experiment import Busy, Experiment
 
@@ -95,9 +110,8 @@ def _single(settings: Settings) -> Any:
             result = before or experiment.run(report)
         except Busy as error:
             raise UserError(str(error)) from None
-    _statuses.append(result.status)
     _summary(result, experiment.folder, bool(before))
-    return result
+    return 1 if result.status == "failed" else 0
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:
@@ -127,20 +141,7 @@ def _summary(result: Any, folder: Any, before: bool) -> None:
         out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
 
 
-def _flags_first(argv: list[str]) -> list[str]:
-    """Hydra 1.3 refuses a flag between overrides; move them to the front."""
-    flags, rest, it = [], [], iter(argv)
-    for word in it:
-        if not word.startswith("-"):
-            rest.append(word)
-            continue
-        flags.append(word)
-        if word in WITH_VALUE and (value := next(it, None)) is not None:
-            flags.append(value)
-    return flags + rest
-
-
-def _axes(argv: list[str]) -> list[str]:
+def _axes(overrides: Sequence[str]) -> list[str]:
     """In a sweep, one value for an option's key is an axis of length one: it need not apply to every cell either.
 
     Hydra would put a plain value into the config of the whole sweep, where the option may not be chosen.
@@ -148,16 +149,14 @@ def _axes(argv: list[str]) -> list[str]:
     parser = OverridesParser.create()
 
     def axis(word: str) -> str:
-        try:
-            override = parser.parse_override(word)
-        except OverrideParseException:  # Hydra will say so
-            return word
+        override = parser.parse_override(word)
         if not conditional(override) or override.is_sweep_override():
             return word
         key, _, value = word.partition("=")
         return f"{key}=choice({value})"
 
-    return [word if word.startswith("-") else axis(word) for word in argv]
+    guard.words(overrides)
+    return [axis(word) for word in overrides]
 
 
 @contextmanager

@@ -1,38 +1,73 @@
-"""Hydra at arm's length: composing overrides into `Settings`."""
+"""Hydra at arm's length: composing overrides into `Settings`. Everything that is composed passes `config.guard`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
+from yaml import YAMLError
 
+from dlreg.config import guard
 from dlreg.config.check import settings
 from dlreg.config.explain import explain
 from dlreg.config.options import conf_dir
 from dlreg.config.schema import GROUPS, Settings
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 
 def compose(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Settings:
-    """The settings that `dlreg train OVERRIDES` would run with.
+    """The settings that `dlreg train OVERRIDES` runs with.
 
     Raises:
         UserError: the overrides do not compose, or a value is refused.
     """
-    search = [f"hydra.searchpath=[{','.join('file://' + str(Path(d).resolve()) for d in config_dirs)}]"]
+    with hydra() as loader:
+        cfg = load(loader, overrides, config_dirs)
+        return checked(cfg, cfg.hydra.runtime.choices)
+
+
+@contextmanager
+def hydra() -> Iterator[ConfigLoader]:
+    """Hydra with dlreg's options; while it composes, `oc.env` reads nothing but DLREG_DATA."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        try:
-            cfg = hydra_compose("config", [*overrides, *(search if config_dirs else [])], return_hydra_config=True)
-        except Exception as error:
-            raise UserError(explain(error)) from error
-    return checked(cfg, cfg.hydra.runtime.choices)
+    OmegaConf.register_new_resolver("oc.env", _env, replace=True)
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            yield GlobalHydra.instance().config_loader()
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
+def load(
+    loader: ConfigLoader, overrides: Sequence[str], config_dirs: Sequence[str] = (), mode: RunMode = RunMode.RUN
+) -> DictConfig:
+    """The composed config, Hydra's own part included.
+
+    Raises:
+        UserError: the overrides do not compose, or they reach for what is not theirs.
+    """
+    guard.words(overrides)
+    search = [f"hydra.searchpath=[{','.join(map(_quoted, config_dirs))}]"] if config_dirs else []
+    try:
+        cfg = loader.load_configuration("config", [*overrides, *search], run_mode=mode)
+    except (UnicodeDecodeError, RecursionError, YAMLError) as error:
+        raise UserError(f"{_culprit(config_dirs)} cannot be read: {_first_line(error)}") from None
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(explain(error)) from error
+    guard.composed(cfg)
+    return cfg
 
 
 def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
@@ -49,5 +84,35 @@ def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
             choice = choices.get(group)
             if not isinstance(choice, str):
                 raise UserError(f"{group} takes one option, not a list (-m {group}=a,b runs both)")
+            guard.option_name(group, choice)
             tree[group] = {"name": choice, **tree[group]}
     return settings({str(key): value for key, value in tree.items()})
+
+
+def _env(key: str, default: str | None = None) -> str:
+    if key != "DLREG_DATA":
+        raise UserError(f"${{oc.env:{shown(key)}}}: an option cannot read the environment")
+    return str(oc.env(key, default))
+
+
+def _quoted(folder: str) -> str:
+    path = str(Path(folder).resolve()).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'file://{path}'"
+
+
+def _culprit(config_dirs: Sequence[str]) -> str:
+    """The file of a user's that no YAML reader can read."""
+    for path in (path for folder in config_dirs for path in sorted(Path(folder).rglob("*.yaml"))):
+        try:
+            OmegaConf.load(path)
+        except OSError:
+            continue
+        except (UnicodeDecodeError, RecursionError, YAMLError):
+            return str(path)
+    return "an option's file"
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, RecursionError):
+        return "brackets too deep"
+    return re.sub(r"\s+", " ", str(error)).strip()

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from dlreg.errors import UserError, shown
+
 
 def conf_dir() -> Path:
     """The folder of YAML options: `dlreg/conf` in a wheel, `conf` beside the package in a checkout."""
@@ -21,21 +23,35 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in [conf_dir(), *map(Path, config_dirs)]:
         for path in sorted((folder / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
+            if path.is_file():
+                found.setdefault(path.stem, path)
     return found
 
 
 def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Take `-cd DIR` / `--config-dir DIR` / `--config-dir=DIR` out of the arguments: (folders, the rest)."""
+    """Take `-cd DIR` / `--config-dir DIR` / `--config-dir=DIR` out of the arguments: (folders, the rest).
+
+    Without one of them the folder is that of the environment's DLREG_CONF_DIR, if it names one.
+
+    Raises:
+        UserError: a folder that is not there or cannot be read.
+    """
     folders, rest, it = [], [], iter(argv)
     for word in it:
         if word in ("-cd", "--config-dir"):
             folders.append(next(it, ""))
-        elif word.startswith("--config-dir="):
+        elif word.startswith(("--config-dir=", "-cd=")):
             folders.append(word.split("=", 1)[1])
         else:
             rest.append(word)
-    return folders or list(filter(None, [os.environ.get("DLREG_CONF_DIR")])), rest
+    folders = folders or list(filter(None, [os.environ.get("DLREG_CONF_DIR")]))
+    for folder in folders:
+        try:
+            os.scandir(folder).close()
+        except (OSError, ValueError) as error:
+            why = "is not a folder" if isinstance(error, NotADirectoryError | FileNotFoundError) else "cannot be read"
+            raise UserError(f"--config-dir={shown(folder)} {why}") from None
+    return folders, rest
 
 
 def headline(path: Path) -> str:

@@ -142,7 +142,9 @@ def _made_with(done: Sequence[Result]) -> str:
     versions = [
         f"{name} {'/'.join(_all(r.versions.get(name) for r in done))}" for name in _names(r.versions for r in done)
     ]
-    commits = _all(str((r.git or {}).get("commit") or "")[:10] + "+changes" * bool((r.git or {}).get("changed")) for r in done)
+    commits = _all(
+        str((r.git or {}).get("commit") or "")[:10] + "+changes" * bool((r.git or {}).get("changed")) for r in done
+    )
     machine = [f"{name} {'/'.join(_all(r.fingerprint.get(name) for r in done))}"
                for name in _names(r.fingerprint for r in done) if name != "torch"]  # fmt: skip
     git = f" (git {', '.join(commits)})" if any(commits) else ""

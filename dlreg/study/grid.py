@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from dlreg.config import guard
 from dlreg.config.applying import Applying
 from dlreg.config.compose import checked
 from dlreg.config.explain import explain
@@ -68,10 +69,13 @@ def _texts(override: Override) -> Iterator[str]:
 
 
 def _compose(loader: ConfigLoader, config: DictConfig, overrides: tuple[str, ...]) -> DictConfig:
+    guard.words(overrides)
     try:
-        return loader.load_sweep_config(config, list(overrides))
+        cfg = loader.load_sweep_config(config, list(overrides))
     except Exception as error:
         raise UserError(explain(error)) from error
+    guard.composed(cfg)
+    return cfg
 
 
 def _tree(cfg: DictConfig) -> dict[str, Any]:

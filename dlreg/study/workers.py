@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from typing import Any
 
 
@@ -22,7 +25,8 @@ def run_all(job: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Itera
 
     Whatever ends this early (Ctrl-C, SIGTERM, an error) ends the workers as well.
     """
-    with ProcessPoolExecutor(min(jobs, max(1, len(items))), mp_context=_context()) as pool:
+    size = min(jobs, max(1, len(items)))
+    with ProcessPoolExecutor(size, mp_context=_context(), initializer=_begin) as pool:
         try:
             futures = {pool.submit(job, item): item for item in items}
             for future in as_completed(futures):
@@ -35,6 +39,30 @@ def run_all(job: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Itera
                 process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def end_with_parent() -> None:
+    """In a worker: end when the process that asked for the work is gone, however it went. What was saved is kept.
+
+    The pipe that multiprocessing and loky hold between a worker and who started it closes with its other end.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None and not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_watch, args=(parent.sentinel,), name=_WATCH, daemon=True).start()
+
+
+_WATCH = "dlreg-parent"
+
+
+def _watch(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)
+
+
+def _begin() -> None:
+    """Ctrl-C reaches every process of the terminal; the one that hands out the work decides, and ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _context() -> Any:
