@@ -36,12 +36,17 @@ def settings(tmp_path):
     """settings("reg=dropout", ...) -> checked Settings of a small run on the digits, with outputs in a fresh folder."""
 
     def make(*overrides):
-        small = ["epochs=2", "batch_size=64", "data.train_size=128", "model.hidden=[16]", "device=cpu", "threads=1"]
-        if any(o.startswith("model=") for o in overrides):
-            small.remove("model.hidden=[16]")
-        given = {o.split("=")[0] for o in overrides}
-        small = [o for o in small if o.split("=")[0] not in given]
-        return compose([f"outputs={tmp_path}/outputs", *small, *overrides])
+        small = [
+            f"outputs={tmp_path}/outputs",
+            "epochs=2",
+            "batch_size=64",
+            "data.train_size=128",
+            "device=cpu",
+            "threads=1",
+        ]
+        if not any(o.startswith("model=") for o in overrides):
+            small.append("model.hidden=[16]")
+        return compose(list({o.split("=")[0]: o for o in [*small, *overrides]}.values()))  # the last one counts
 
     return make
 

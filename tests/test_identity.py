@@ -10,6 +10,7 @@ from conftest import SHARED, Silent
 
 from dlreg import durable
 from dlreg.config.compose import compose
+from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
 from dlreg.run.artifacts import predictions
 from dlreg.run.content import data_digest
@@ -89,6 +90,14 @@ def test_another_source_of_a_plugin_is_another_run(tmp_path, monkeypatch):
     first = Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id
     module.write_text(module.read_text() + "    strength = 1000\n")
     assert Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id != first
+
+
+def test_another_revision_of_an_option_is_another_run_for_whom_it_concerns(settings, monkeypatch):
+    """When dlreg itself makes something else of the same settings."""
+    with_it, without = (Experiment.of(settings(*words)).run_id for words in (["reg=[l2,dropout]"], ["reg=l2"]))
+    monkeypatch.setattr(Dropout, "revision", 2, raising=False)
+    assert Experiment.of(settings("reg=[l2,dropout]")).run_id != with_it
+    assert Experiment.of(settings("reg=l2")).run_id == without
 
 
 def test_rows_are_told_apart_by_what_ran_and_not_by_its_name(run):

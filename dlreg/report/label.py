@@ -18,8 +18,9 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
     for key, value in config.items():
         if key in NOT_IDENTITY or key == "seed":
             continue
-        if key == "content":  # digests of data and plugins that no name stands for
-            words |= {"data.content" if name == "data" else name: digest[:10] for name, digest in value.items()}
+        if key == "content":  # what no name stands for: digests of data and plugins, revisions of options
+            words |= {"data.content" if name == "data" else f"{name}.revision" if "." in name else name: found[:10]
+                      for name, found in value.items()}  # fmt: skip
             continue
         if key not in GROUPS:
             words[key] = str(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dlreg.config.build import build
+from dlreg.config.build import build, is_option, locate
 from dlreg.config.schema import GROUPS, Settings
 from dlreg.data.base import Dataset, Split
 from dlreg.run.parts import load
@@ -20,11 +20,20 @@ OURS = ("dlreg", "torch")  # what they are is said by the versions of a result
 
 
 def content(settings: Settings) -> dict[str, str]:
-    """`data` -> the digest of data that are no official set, `PACKAGE` -> the digest of a plugin's source; often empty."""
-    found = {"data": data_digest(settings.data)} | {
-        name: source_digest(name) for name in sorted(set(_plugins(settings)))
-    }
-    return {name: digest for name, digest in found.items() if digest}
+    """What the settings leave open; often empty.
+
+    `data` -> the digest of data that are no official set; PACKAGE -> the digest of a plugin's source; GROUP.OPTION ->
+    its revision, if what dlreg makes of the same settings has changed since the first.
+    """
+    found = {"data": data_digest(settings.data) or ""}
+    for group, word, node in _nodes(settings):
+        target = locate(group, node)
+        package = target.__module__.split(".")[0]
+        if package not in OURS:
+            found[package] = source_digest(package)
+        elif (revision := getattr(target, "revision", 1)) > 1:
+            found[f"{group}.{word}"] = f"revision {revision}"
+    return {name: found[name] for name in sorted(found) if found[name]}
 
 
 def data_digest(node: Mapping[str, Any]) -> str | None:
@@ -78,16 +87,15 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plugins(settings: Settings) -> Iterator[str]:
-    """The top packages of everything that the settings would build, but for ours."""
-    nodes: list[Any] = [getattr(settings, group) for group in GROUPS]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, Mapping):
-            nodes.extend(node.values())
-            target = node.get("_target_")
-            if isinstance(target, str) and (top := target.split(".")[0]) not in OURS:
-                yield top
+def _nodes(settings: Settings) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """`(group, word, node)` of every option, those inside options (the base of SAM) too."""
+    for group, entry in GROUPS.items():
+        chosen = getattr(settings, group)
+        found = list(chosen.items()) if entry.stack else [(chosen["name"], chosen)]
+        while found:
+            word, node = found.pop()
+            yield group, word, node
+            found += [(f"{word}.{key}", inner) for key, inner in node.items() if is_option(inner)]
 
 
 def _bytes(tensor: Tensor) -> memoryview:
