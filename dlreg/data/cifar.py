@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import torch
 
 from dlreg.data.base import Dataset, Split
 from dlreg.data.npz import read_npz
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 
 def cifar10(root: Path, download: bool) -> Dataset:
@@ -29,16 +31,17 @@ def cifar100(root: Path, download: bool) -> Dataset:
 
 def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
     copy = root / f"{name.lower()}.npz"
-    if copy.is_file():
+    if copy.exists():
         return read_npz(copy, classes)
     import torchvision
 
     source = getattr(torchvision.datasets, name)  # unpickles its files only after their md5 sums agree
     try:
-        train, test = (source(str(root), train=part, download=download) for part in (True, False))
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of what it finds
+            train, test = (source(str(root), train=part, download=download) for part in (True, False))
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"data.root={root} has neither {copy.name} nor torchvision's copy of {name} ({error})"
+            f"data.root={root} has neither {copy.name} nor torchvision's copy of {name} ({shown(error, 200)})"
             + ("" if download else "; data.download=true fetches it")
         ) from None
     return Dataset(_split(train.data, train.targets), _split(test.data, test.targets), classes)
