@@ -33,8 +33,8 @@ class Diverged(Exception):
 
 
 def printable(text: str) -> str:
-    """Text without control and formatting characters (escape sequences, carriage returns, reversals); line ends stay."""
-    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in text)
+    """Text without control and formatting characters (escape sequences, reversals); line ends and tabs stay."""
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in text)
 
 
 def shown(value: Any, most: int = 80) -> str:

@@ -14,7 +14,8 @@ Survival = Annotated[float, Field(gt=0, le=1)]  # probability of keeping
 Fraction = Annotated[float, Field(ge=0, le=1)]
 DropProb = Annotated[float, Field(ge=0, lt=1)]  # probability of dropping; 1 would drop everything
 Decay = Annotated[float, Field(ge=0, lt=1)]  # weight of the past in a running average
-Count = Annotated[int, Field(ge=1)]
+MOST = 10**9  # more of anything is a slip of the pen
+Count = Annotated[int, Field(ge=1, le=MOST)]
 Natural = Annotated[int, Field(ge=0)]
 Betas = Annotated[list[Decay], Field(min_length=2, max_length=2)]
 Widths = list[Count]

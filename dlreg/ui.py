@@ -10,11 +10,22 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
+from dlreg.errors import printable
+
+
+class _Plain(Console):
+    """A console on which no name, title or message can move the cursor or colour what follows."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+
+out = _Plain(highlight=False, soft_wrap=True)
 if not out.is_terminal:  # a file or a pipe has no width to fit into
     out.width = 200
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = _Plain(stderr=True, highlight=False, soft_wrap=True)
 LINE_EVERY = 2.0  # seconds between two plain lines of a run that has no terminal
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from dlreg.errors import UserError
+from dlreg.config import guard
+from dlreg.errors import UserError, shown
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -19,19 +20,35 @@ seeds=5            how many, or which: seeds=0,1,2
 KEY=VALUE          any override of `dlreg train`, for every row"""
 
 
-def study_parser(command: str, description: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A command's arguments: flags are written out, and a mistake is one line like every other."""
+
+    def __init__(self, command: str, description: str) -> None:
+        super().__init__(
+            f"dlreg {command}",
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options and studies of your own")
+
+    def error(self, message: str) -> NoReturn:
+        """In place of the usage and exit.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(shown(message, 200))
+
+
+def study_parser(command: str, description: str) -> Parser:
     """A parser of what every command that takes a study understands, but for its words."""
-    parser = argparse.ArgumentParser(
-        f"dlreg {command}",
-        description=f"{description}\n\n{WORDS}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(command, f"{description}\n\n{WORDS}")
     parser.add_argument("--row", action="append", default=[], metavar="'LABEL: KEY=VALUE ...'", help="one more row")
-    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options and studies of your own")
     return parser
 
 
-def comparison_parser(command: str, description: str) -> argparse.ArgumentParser:
+def comparison_parser(command: str, description: str) -> Parser:
     """A parser of what says which runs, or which study, are compared."""
     parser = study_parser(command, description)
     parser.add_argument(
@@ -59,6 +76,7 @@ def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Seque
 
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
+    guard.once([word for word in words if "=" in word])
     own = dict(word.split("=", 1) for word in words if word.startswith(("budget=", "seeds=")))
     changes = [word for word in words if "=" in word and not word.startswith(("budget=", "seeds="))]
     if any(word.startswith("seed=") for word in changes):
@@ -86,4 +104,5 @@ def _row(text: str) -> StudyRow:
     label, colon, words = text.partition(":")
     if not colon or not label.strip() or any("=" not in word for word in words.split()):
         raise UserError(f"--row {text!r} must be 'LABEL: KEY=VALUE KEY=VALUE'")
+    guard.once(words.split())
     return StudyRow(label=label.strip(), overrides=words.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from pathlib import Path as File
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 from rich.table import Table
 
 from dlreg import ui
+from dlreg.commands.arguments import Parser
+from dlreg.config import guard
 from dlreg.config.applying import Applying
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.config.options import options, user_config_dirs
-from dlreg.errors import UserError, did_you_mean
+from dlreg.config.schema import GROUPS
+from dlreg.errors import UserError, did_you_mean, shown
 
 DESCRIPTION = """The paths of optimizers on two-dimensional surfaces, and the loss against the step.
 
@@ -37,16 +39,14 @@ def run(argv: list[str]) -> int:
     from dlreg.landscape import surfaces as landscape
 
     folders, rest = user_config_dirs(argv)
-    parser = argparse.ArgumentParser(
-        "dlreg landscape", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("landscape", DESCRIPTION)
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE", help=f"optimizer, surface, gif, {', '.join(NUMBERS)}")
     parser.add_argument("-o", "--output", metavar="FILE", default="landscape.png", help="png, pdf or svg")
-    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
     given = parser.parse_args(rest)
     file = File(given.output)
     if file.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"-o {file} must end in .png, .pdf or .svg")
+    guard.once([word for word in given.words if "=" in word])
     words = dict(_pair(word) for word in given.words)
     names = _chosen(words.pop("optimizer", "sgd,momentum,adam"), "optimizer", list(options("optimizer", folders)))
     surfaces = _chosen(words.pop("surface", "beale,saddle,ravine"), "surface", list(landscape.SURFACES))
@@ -72,10 +72,10 @@ def run(argv: list[str]) -> int:
 def _pair(word: str) -> tuple[str, str]:
     key, equals, value = word.partition("=")
     known = ["optimizer", "surface", "gif", *NUMBERS]
+    what = "there is no such key" if equals else "give KEY=VALUE"
     if not equals or not (key in known or key.startswith("optimizer.")):
-        raise UserError(
-            f"{word}: give KEY=VALUE.{did_you_mean(key, known)} Allowed: {', '.join(known)}, optimizer.KEY."
-        )
+        hint = "" if key in GROUPS else did_you_mean(key, known)
+        raise UserError(f"{shown(word)}: {what} here.{hint} Allowed: {', '.join(known)}, optimizer.KEY.")
     return key, value
 
 

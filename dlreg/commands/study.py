@@ -54,7 +54,11 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
     outputs = Path(next((w.split("=", 1)[1] for w in words if w.startswith("outputs=")), "outputs"))
     drawn = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, path in study.studies(folders).items():
-        found = study.load(path)
+        try:
+            found = study.load(path)
+        except UserError as error:
+            ui.err.print(f"left out: {error}", markup=False)
+            continue
         drawn.add_row(f"[bold]{name}[/bold]", found.id, found.title)
         drawn.add_row("", "", found.source)
         for budget, level in found.budgets.items():

@@ -39,7 +39,7 @@ OURS = {  # Hydra's keys that act, with dlreg's own values
     "output_subdir": None,
     "verbose": False,
 }
-OURS_JOB = {"chdir": None, "env_set": {}, "env_copy": []}
+OURS_JOB: dict[str, Any] = {"chdir": None, "env_set": {}, "env_copy": []}
 TOLD = ("help", "hydra_help", "mode", "overrides", "runtime", "job", "searchpath", "launcher")  # what Hydra tells us
 LAUNCHERS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # Hydra takes only plugins that it found there
 _PLAIN_REFERENCE = re.compile(r"\$\{[\w.\[\]]*\}")
@@ -78,8 +78,8 @@ def words(overrides: Sequence[str]) -> None:
     Raises:
         UserError: naming the override.
     """
+    once(overrides)
     parser = OverridesParser.create()
-    seen: dict[str, str] = {}
     for word in overrides:
         _no_resolvers("", word)
         try:
@@ -89,17 +89,25 @@ def words(overrides: Sequence[str]) -> None:
                 f"{shown(word)}: this override cannot be read (KEY=VALUE; quote what the shell would take apart)"
             ) from None
         _reach(override, word)
-        key = "@".join(filter(None, (override.key_or_group, override.package)))
+        if override.key_or_group in GROUPS and not override.is_sweep_override():
+            _option_names(override.key_or_group, override.value())
+
+
+def once(overrides: Sequence[str]) -> None:
+    """Refuse a key that is given twice: one of the values would be dropped without a word.
+
+    Raises:
+        UserError: naming both.
+    """
+    seen: dict[str, str] = {}
+    for word in overrides:
+        key = word.partition("=")[0].lstrip("+~")
         if key in seen:
             stack = key in GROUPS and GROUPS[key].stack
             both = ",".join(w.partition("=")[2].strip("[]") for w in (seen[key], word))
-            raise UserError(
-                f"{key} is given twice, {shown(seen[key])} and {shown(word)}; "
-                + (f"write {key}=[{both}] for both" if stack else "give it once")
-            )
+            instead = f"write {key}=[{both}] for both" if stack else "give it once"
+            raise UserError(f"{shown(key)} is given twice, {shown(seen[key])} and {shown(word)}; {instead}")
         seen[key] = word
-        if key.partition("@")[0] in GROUPS and not override.is_sweep_override():
-            _option_names(key, override.value())
 
 
 def composed(cfg: DictConfig) -> None:
@@ -110,7 +118,7 @@ def composed(cfg: DictConfig) -> None:
     """
     tree = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(tree, dict)
-    for key, value in _leaves(tree):
+    for key, value in _leaves({str(k): v for k, v in tree.items()}):
         if value != DATA_ROOT:
             _no_resolvers(key, value)
     hydra = tree.get("hydra")

@@ -53,7 +53,7 @@ class Settings(BaseModel):
     sampler: Literal["shuffle", "random", "cyclic", "balanced"]
     precision: Literal["fp32", "bf16", "auto"]
     device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
-    threads: Count | Literal["auto"]
+    threads: typing.Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]  # a system refuses a process too many
     outputs: typing.Annotated[str, Field(min_length=1)]
     save_weights: bool
     progress: bool

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dlreg.context import derive_seed
 from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
 from dlreg.data.normalize import channel_mean, normalization
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 from dlreg.hyper import Fraction
 
 Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
@@ -53,17 +53,19 @@ class Dataset:
     upright: bool = False  # a mirrored or turned image may be of another class: characters
 
     def checked(self, where: str) -> Dataset:
-        """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class."""
+        """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class with training samples."""
         for name, split in (("train", self.train), ("test", self.test)):
             if len(split.x) != len(split.y):
                 raise UserError(f"{where}: {name} has {len(split.x)} samples but {len(split.y)} labels")
-            if not len(split):
-                raise UserError(f"{where}: {name} is empty")
+            if not split.x.numel():
+                raise UserError(f"{where}: {name} is empty: its samples have the shape {tuple(split.x.shape)}")
             low, high = int(split.y.min()), int(split.y.max())
             if low < 0 or high >= self.classes:
                 raise UserError(f"{where}: {name} labels run from {low} to {high}; allowed: 0 to {self.classes - 1}")
             if split.x.is_floating_point() and not bool(split.x.isfinite().all()):
                 raise UserError(f"{where}: {name} has NaN or infinite values")
+        if unseen := sorted(set(self.test.y.unique().tolist()) - set(self.train.y.unique().tolist())):
+            raise UserError(f"{where}: test has labels that training lacks: {shown(unseen)}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"{tuple(self.train.x.shape[1:])} and {tuple(self.test.x.shape[1:])}"
             raise UserError(f"{where}: training and test samples differ in shape: {shapes}")

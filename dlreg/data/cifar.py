@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import torch
 
 from dlreg.data.base import Dataset, Split, reads
 from dlreg.data.npz import read_npz
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 
 @reads(lambda root: _copies(root, "CIFAR10"))
@@ -36,10 +38,11 @@ def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
 
     source = getattr(torchvision.datasets, name)  # unpickles its files only after their md5 sums agree
     try:
-        train, test = (source(str(root), train=part, download=download) for part in (True, False))
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells of what it finds
+            train, test = (source(str(root), train=part, download=download) for part in (True, False))
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"data.root={root} has neither {name.lower()}.npz nor torchvision's copy of {name} ({error})"
+            f"data.root={root} has neither {name.lower()}.npz nor torchvision's copy of {name} ({shown(error, 200)})"
             + ("" if download else "; data.download=true fetches it")
         ) from None
     return Dataset(_split(train.data, train.targets), _split(test.data, test.targets), classes)
@@ -48,7 +51,7 @@ def _cifar(name: str, classes: int, root: Path, download: bool) -> Dataset:
 def _copies(root: Path, name: str) -> list[Path]:
     """The offline copy, if it is there; torchvision's own files are official, or refused by their checksums."""
     copy = root / f"{name.lower()}.npz"
-    return [copy] if copy.is_file() else []
+    return [copy] if copy.exists() else []
 
 
 def _split(images: object, labels: list[int]) -> Split:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 MAX_BYTES = 1 << 30
 
@@ -39,8 +39,8 @@ def read_idx(path: Path, dims: int) -> Tensor:
             if not 0 < size <= MAX_BYTES:
                 raise UserError(f"{path} announces the shape {shape}: {size} bytes; allowed: 1 to {MAX_BYTES}")
             body = file.read(size + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        raise UserError(f"{path} cannot be read: {shown(error, 200)}") from None
     if len(body) != size:
         more = "more than" if len(body) > size else f"only {len(body)} of"
         raise UserError(f"{path} holds {more} the {size} bytes its header announces: delete it and fetch it again")

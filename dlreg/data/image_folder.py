@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from dlreg.data.base import Dataset, Split, reads
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 from dlreg.hyper import Count
 
 
@@ -40,7 +44,6 @@ def _pictures(root: Path) -> list[Path]:
 
 
 def _read(folder: Path, size: int, channels: int) -> tuple[Split, list[str]]:
-    from PIL import UnidentifiedImageError
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
@@ -48,9 +51,36 @@ def _read(folder: Path, size: int, channels: int) -> tuple[Split, list[str]]:
         raise UserError(f"data.channels={channels} must be 1 or 3")
     steps = [v2.Grayscale(channels)] if channels == 1 else [v2.RGB()]
     steps += [v2.Resize((size, size), antialias=True), v2.PILToTensor()]
+    _check(folder)
     try:
         found = ImageFolder(str(folder), transform=v2.Compose(steps))
-        samples = [found[i] for i in range(len(found))]
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{folder} cannot be read: {error} (data.root=DIR with DIR/train/CLASS/IMAGE)") from None
-    return Split(torch.stack([x for x, _ in samples]), torch.tensor([y for _, y in samples])), found.classes
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be read: {shown(error, 200)} (data.root=DIR with DIR/train/CLASS/IMAGE)"
+        ) from None
+    x = torch.stack([_image(found.loader, Path(path), found.transform) for path, _ in found.samples])
+    return Split(x, torch.tensor(found.targets)), found.classes
+
+
+def _image(loader: Callable[[str], Any], path: Path, transform: Callable[[Any], Tensor]) -> Tensor:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return transform(loader(str(path)))
+    except Exception as error:  # whatever the readers of some twenty formats make of damage
+        raise UserError(f"{path} cannot be read: {shown(error, 200)}") from None
+
+
+def _check(folder: Path) -> None:
+    """Refuse links that lead to a folder a second time, which count its images again, and files that are no files."""
+    seen: dict[str, str] = {}
+    for place, _, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            raise UserError(f"{place} is a link to {seen[real]}, whose images would count twice")
+        seen[real] = place
+        for name in names:
+            if not os.path.isfile(path := os.path.join(place, name)):
+                raise UserError(f"{path} is not a file")

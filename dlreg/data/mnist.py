@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 
 import torch
 
 from dlreg.data.base import Dataset, Split, reads
 from dlreg.data.idx import find, read_idx
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 FILES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 MNIST = (  # SHA-256 of the four files, unpacked and as LeCun packed them
@@ -56,11 +58,11 @@ def _family(name: str, root: Path, download: bool, upright: bool = True) -> Data
         import torchvision
 
         try:
-            getattr(torchvision.datasets, name)(str(root), download=True)
+            with contextlib.redirect_stdout(io.StringIO()):  # it tells of each address it tries
+                getattr(torchvision.datasets, name)(str(root), download=True)
         except (OSError, RuntimeError) as error:
-            raise UserError(
-                f"{name} could not be downloaded to {root} ({error}). Offline: data.root=DIR with DIR/{name}/raw/*.gz"
-            ) from None
+            offline = f"Offline: data.root=DIR with DIR/{name}/raw/*.gz"
+            raise UserError(f"{name} could not be downloaded to {root} ({shown(error, 200)}). {offline}") from None
         paths = [find(folder, stem) for stem in FILES]
     missing = [stem for stem, path in zip(FILES, paths, strict=True) if path is None]
     if missing:

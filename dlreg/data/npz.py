@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dlreg.data.base import Dataset, Split, reads
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 MAX_BYTES = 16 << 30
@@ -29,6 +28,9 @@ def npz(root: Path, download: bool, *, file: str) -> Dataset:
 
 def read_npz(path: Path, classes: int | None = None) -> Dataset:
     """The data set in `path`; `classes` is the number of labels, by default the largest label plus one."""
+    if not path.is_file():
+        why = "is not a file" if path.exists() else "does not exist"
+        raise UserError(f"{path} {why} (data.root=DIR and data.file=NAME say where it is)")
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:
@@ -38,10 +40,10 @@ def read_npz(path: Path, classes: int | None = None) -> Dataset:
             if missing:
                 raise UserError(f"{path} lacks the array {missing[0]}; it must hold {', '.join(KEYS)}")
             x_train, y_train, x_test, y_test = (arrays[key] for key in KEYS)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist (data.root=DIR and data.file=NAME say where it is)") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as a plain .npz: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # whatever zip files, their compression and NumPy make of damage, no memory included
+        raise UserError(f"{path} cannot be read as a plain .npz: {shown(error, 200)}") from None
     splits = [
         Split(_samples(x_train, f"{path}: x_train"), _labels(y_train, f"{path}: y_train")),
         Split(_samples(x_test, f"{path}: x_test"), _labels(y_test, f"{path}: y_test")),

@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dlreg.errors import printable
 from dlreg.report.cells import published_metrics
 from dlreg.report.table import Table
 from dlreg.run.result import STATUSES
@@ -40,9 +41,9 @@ def frame(table: Table) -> pd.DataFrame:
 
 
 def to_csv(table: Table) -> str:
-    """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed."""
-    safe = frame(table).map(lambda value: _no_formula(value) if isinstance(value, str) else value)
-    return safe.rename(columns=_no_formula).to_csv(index=False, lineterminator="\n").rstrip("\n")
+    """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed, and each row is one line."""
+    safe = frame(table).map(lambda value: _safe(value) if isinstance(value, str) else value)
+    return safe.rename(columns=_safe).to_csv(index=False, lineterminator="\n").rstrip("\n")
 
 
 def to_json(table: Table) -> str:
@@ -66,7 +67,8 @@ def to_json(table: Table) -> str:
     return json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
 
 
-def _no_formula(text: str) -> str:
+def _safe(text: str) -> str:
+    text = printable(" ".join(text.splitlines()))
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _is_number(text) else text
 
 

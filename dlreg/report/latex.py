@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dlreg.errors import printable
 from dlreg.report.cells import cells, footer, is_words, spare
 from dlreg.report.table import Table
 
@@ -62,7 +63,7 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(_LATEX.get(c, c) for c in " ".join(printable(text).split()))
 
 
 def _tex_cell(text: str, strong: bool, align: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlreg.errors import printable
 from dlreg.report.cells import cells, footer, is_words
 from dlreg.report.table import Table
 
@@ -23,5 +24,5 @@ def markdown(table: Table) -> str:
 
 def _md(text: str) -> str:
     """Words in a Markdown cell: no cell can end early, no tag, link or emphasis can begin."""
-    text = " ".join(text.split())
+    text = " ".join(printable(text).split())
     return "".join("&lt;" if c == "<" else f"\\{c}" if c in "\\|`*_[]" else c for c in text)

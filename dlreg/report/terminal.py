@@ -9,14 +9,15 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from dlreg.errors import printable
 from dlreg.report.cells import cells, footer, is_words, spare
 from dlreg.report.table import Table
 
 
 def rich(table: Table) -> Any:
     """Title, table and footer, to be printed by a rich console."""
-    head = [Text(line) for line in (table.title, table.text) if line]
-    feet = [Text.assemble((f"{name}: ", "bold"), text) for name, text in footer(table)]
+    head = [Text(printable(line)) for line in (table.title, table.text) if line]
+    feet = [Text.assemble((f"{printable(name)}: ", "bold"), printable(text)) for name, text in footer(table)]
     return Group(*head, _Fitting(table), *feet)
 
 
@@ -27,7 +28,7 @@ class _Fitting:
         self.table = table
 
     def __rich_console__(self, console: Any, options: Any) -> Any:
-        rows = [cells(self.table, row) for row in self.table.rows]
+        rows = [{name: printable(text) for name, text in cells(self.table, row).items()} for row in self.table.rows]
         shown = list(rows[0]) if rows else ["run"]
         hidden = []
         while console.measure(drawn := self._draw(rows, shown), options=options.update(max_width=1000)).minimum > (

@@ -10,15 +10,26 @@ from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yaml import YAMLError
 
+from dlreg.config import guard
 from dlreg.config.options import conf_dir
-from dlreg.errors import UserError, did_you_mean
+from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import duration
 from dlreg.run.result import read
 
+
+def _once(given: list[str]) -> list[str]:
+    try:
+        guard.once(given)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    return given
+
+
+Overrides = Annotated[list[str], AfterValidator(_once)]
 BudgetName = Literal["smoke", "laptop", "paper"]
 
 
@@ -38,7 +49,7 @@ class StudyRow(_Part):
     """One technique: what it changes, and what was published for it."""
 
     label: Annotated[str, Field(min_length=1)]
-    overrides: list[str] = []
+    overrides: Overrides = []
     published: dict[str, PublishedCell] = {}  # metric -> cell
     note: str = ""
     tune: dict[str, list[Any]] = {}  # key -> values: a grid, chosen on validation
@@ -53,7 +64,7 @@ class Budget(_Part):
     """How much of the original recipe is run."""
 
     text: str  # what was cut, and what can be expected of it
-    overrides: list[str] = []
+    overrides: Overrides = []
     seeds: Annotated[list[int], Field(min_length=1)]
     run_seconds: Annotated[float, Field(gt=0)]  # of one run, an estimate until runs were measured
     machine: str = "2 CPU cores"
@@ -73,7 +84,7 @@ class Study(_Part):
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
     baseline: str  # label of the row that differences are taken to
     select: Select = "last"
-    shared: list[str] = []
+    shared: Overrides = []
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: list[int] = [1000]
     budgets: dict[BudgetName, Budget]
@@ -92,7 +103,8 @@ def studies(config_dirs: Sequence[str] = ()) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in [conf_dir(), *map(Path, config_dirs)]:
         for path in sorted((folder / "study").glob("*.yaml")):
-            found.setdefault(path.stem, path)
+            if path.is_file():
+                found.setdefault(path.stem, path)
     return found
 
 
@@ -116,19 +128,22 @@ def load(path: Path) -> Study:
     """Read and check a study file.
 
     Raises:
-        UserError: what is wrong with it, one line each.
+        UserError: the first thing that is wrong with it.
     """
     try:
         tree = OmegaConf.to_container(OmegaConf.load(path))
+    except RecursionError:
+        raise UserError(f"{path} cannot be read: brackets too deep") from None
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} cannot be read: {shown(error, 200)}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{path} is not a study: a mapping with title, source, rows, budgets")
     try:
         study = Study.model_validate(tree)
     except ValidationError as error:
-        lines = [f"{path.name}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UserError("\n".join(lines)) from None
+        first, *others = error.errors()
+        more = f" (and {len(others)} more)" if others else ""
+        raise UserError(f"{path.name}: {'.'.join(map(str, first['loc']))}: {shown(first['msg'], 300)}{more}") from None
     labels = [row.label for row in study.rows]
     if study.baseline not in labels:
         raise UserError(f"{path.name}: baseline: no row is called {study.baseline!r}")
@@ -169,5 +184,5 @@ def state(name: str, budget: str, outputs: Path) -> str:
                 continue
             done += result is not None and result.status == "done"
         return f"{done}/{len(noted['runs']) + noted['unknown']} done"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
