@@ -11,6 +11,7 @@ from results import fixed, result
 from dlreg.errors import UserError
 from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.plot import KINDS, draw, geometric
+from dlreg.report.question import Question
 from dlreg.report.table import Published
 
 
@@ -83,6 +84,6 @@ def test_nothing_to_draw():
     unvalidated.val = None
     for kind in ("dots", "sweep"):
         with pytest.raises(UserError, match="no run has a val error %"):
-            draw(compare([unvalidated], metrics=["val_error"]), kind, "png")
+            draw(compare([unvalidated], question=Question(["val_error"])), kind, "png")
     with pytest.raises(UserError, match="differ in a number"):
         draw(compare(fixed()), "sweep", "png")

@@ -20,6 +20,7 @@ from rich.console import Console
 from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
+from dlreg.report.question import Question
 from dlreg.report.render import render
 from dlreg.report.table import Published, curve
 
@@ -65,16 +66,19 @@ def test_rows_and_numbers(table):
     assert error.sd == pytest.approx(0.1006645, abs=1e-6)
     assert dropout.difference.stat.mean == pytest.approx(-0.49333, abs=1e-4)  # over the seeds both have
     assert dropout.difference.verdict == "better"
-    assert l2.difference.stat.n == 2 and l2.difference.verdict == "not distinguishable"
+    assert l2.difference.stat.n == 2 and l2.difference.verdict == "1 of 3 diverged"
     assert dropout.metrics["gap"].mean == pytest.approx(error.mean - 0.5)
-    assert not any(row.best for row in table.rows)  # two seeds of l2 cannot be told from dropout after correction
+    assert [row.best for row in table.rows] == [False, True, False]  # a diverged row is not in the way, nor the best
 
 
 def test_best_is_bold_when_it_stands_out():
     runs = [r for r in fixed() if "l2" not in r.config["reg"]]
     text = render(arranged(compare(runs)), "md")
-    assert "| **dropout** | **1.61 ± 0.10 (3)** |" in text
-    assert r"\textbf{dropout}" in render(arranged(compare(runs)), "latex")
+    assert "| dropout | **1.61 ± 0.10 (3)** | \\[1.36" in text  # the judged number alone
+    assert text.count("**") == 2
+    latex = render(arranged(compare(runs)), "latex")
+    assert r"\textbf{1.61 $\pm$ 0.10 (3)}" in latex and latex.count(r"\textbf") == 1
+    assert render(arranged(compare(runs)), "html").count('class="best"') == 1
 
 
 def test_conservation_and_status(table):
@@ -88,7 +92,8 @@ def test_conservation_and_status(table):
 def test_diverged_and_failed_runs_have_no_numbers():
     table = compare([result("none", 0), result("dropout", 0, status="diverged"), result("dropout", 1, status="failed")])
     dropout = next(row for row in table.rows if row.name == "dropout")
-    assert dropout.metrics["test_error"] is None and dropout.difference is None
+    assert dropout.metrics["test_error"] is None and dropout.difference.stat is None
+    assert dropout.difference.verdict == "1 of 2 diverged, 1 of 2 failed"
     assert dropout.status == {"diverged": 1, "failed": 1}
 
 
@@ -151,7 +156,7 @@ def test_latex_compiles_and_fits_the_page(table, tmp_path):
 def test_latex_leaves_out_what_has_no_room_and_says_so(table):
     text = render(table, "latex")
     assert "for want of room: seconds, gap, val error" in text and "& seconds" not in text and "& val error" not in text
-    short = render(replace(table, metrics=["test_error", "seconds"]), "latex")
+    short = render(replace(table, metrics=["test_error", "seconds"], rows=table.rows[:2]), "latex")
     assert "for want of room" not in short and "& seconds" in short
 
 
@@ -162,7 +167,7 @@ def test_terminal(table):
         return console.file.getvalue()
 
     assert all(
-        part in drawn(160) for part in ("1.61 ± 0.10 (3)", "[1.36, 1.86]", "not distinguishable", "1 diverged", "61.0")
+        part in drawn(160) for part in ("1.61 ± 0.10 (3)", "[1.36, 1.86]", "1 of 3 diverged", "1 diverged", "61.0")
     )
     narrow = drawn(80)
     assert "1.61 ± 0.10 (3)" in narrow and "no room here for" in narrow and "1.71 ± 0.10" not in narrow
@@ -175,7 +180,7 @@ def test_json_carries_every_number_with_its_n(table):
     assert row["label"] == {"reg": "dropout"} and row["seeds"] == [0, 1, 2]
     for name in table.metrics:
         assert row["metrics"][name]["n"] == 3
-    assert row["difference"]["stat"]["n"] == 3 and row["difference"]["p_holm"] < 0.05
+    assert row["difference"]["stat"]["n"] == 3 and row["difference"]["p_adjusted"] < 0.05
     assert (
         content["protocol"]["Data"]
         == "54,000 training, 6,000 validation (held out of the training split), 10,000 test samples"
@@ -255,9 +260,9 @@ def test_html_sorts_by_numbers():
         )
         for name, error in (("none", 9.5), ("l2", 10.5))
     ]
-    page = render(judge(groups, 0, ["test_error"]), "html")
+    page = render(judge(groups, 0, Question(["test_error"])), "html")
     keys = [float(value) for key, value in parsed(page).attributes if key == "data-key"]
-    assert len(keys) == 8 and all(a < b for a, b in zip(keys[:4], keys[4:], strict=True))
+    assert len(keys) == 9 and all(a < b for a, b in zip(keys[:4], [*keys[4:7], keys[8]], strict=True))
 
 
 def test_mixed_fingerprints_and_unequal_seeds_are_flagged():
@@ -283,7 +288,9 @@ def test_published_values_carry_their_mark():
 
 
 def test_select_best_val():
-    last, best_val = (compare(fixed(), select=s).rows[0].metrics["test_error"].mean for s in ("last", "best_val"))
+    last, best_val = (
+        compare(fixed(), question=Question(select=s)).rows[0].metrics["test_error"].mean for s in ("last", "best_val")
+    )
     assert last - best_val == pytest.approx(0.05)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -56,12 +57,28 @@ def comparison_parser(command: str, description: str) -> Parser:
     )
     parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
     parser.add_argument(
+        "--against", metavar="WORD", help="compare each row with the one that has this word and is otherwise the same"
+    )
+    parser.add_argument(
+        "--margin", type=_margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
+    )
+    parser.add_argument(
         "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
     )
     parser.add_argument(
         "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
     )
     return parser
+
+
+def _margin(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise UserError(f"--margin={text} must be a number above 0, in the unit of the judged column")
+    return value
 
 
 def named(words: Sequence[str]) -> str | None:

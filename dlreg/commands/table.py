@@ -12,6 +12,7 @@ from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
 from dlreg.report.metrics import METRICS
+from dlreg.report.question import COLUMNS, Question
 from dlreg.report.render import FORMATS, render
 from dlreg.report.table import Table
 from dlreg.run.result import read_all
@@ -64,10 +65,16 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
         ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
     if not results:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
-    columns = _columns(given.columns) if given.columns else ("test_error", "val_error", "gap", "seconds")
-    table = arranged(compare(results, given.baseline, columns, given.select or "last"))
-    if given.baseline and not any(row.baseline for row in table.rows):
-        raise UserError(f"--baseline={given.baseline}: no row is called that")
+    if given.baseline and given.against:
+        raise UserError("--baseline and --against say the same in two ways: give one")
+    columns = _columns(given.columns) if given.columns else COLUMNS
+    question = Question(columns, given.select or "last", given.margin)
+    table = arranged(compare(results, given.baseline, given.against, question))
+    if not any(row.baseline for row in table.rows):
+        if given.baseline:
+            raise UserError(f"--baseline={given.baseline}: no row is called that")
+        if given.against:
+            raise UserError(f"--against={given.against}: no two rows differ in that alone")
     return table
 
 
@@ -88,9 +95,9 @@ def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
-    if given.baseline or given.columns or given.select:
-        raise UserError("--baseline, --columns and --select are for folders; a study says its own")
-    return table(planned(name, given.words, given.row, folders))
+    if given.baseline or given.against or given.columns or given.select:
+        raise UserError("--baseline, --against, --columns and --select are for folders; a study says its own")
+    return table(planned(name, given.words, given.row, folders), given.margin)
 
 
 def _columns(text: str) -> list[str]:

@@ -9,6 +9,8 @@ from dlreg.report.stats import Stat
 from dlreg.report.table import Published, Row, Table
 
 INTERVAL = "95 % interval"
+DELTA_INTERVAL = "95 % of Δ"
+AGAINST = "compared with"
 MARK = "†"  # a published value that our runs may not be held against
 
 
@@ -20,10 +22,15 @@ def cells(table: Table, row: Row) -> dict[str, str]:
     shown[METRICS[first].title] = stat(row.metrics[first], digits)
     if any((s := r.metrics[first]) and s.sd is not None for r in table.rows):
         shown[INTERVAL] = interval(row.metrics[first], digits)
-    if len(table.rows) > 1 and any(r.baseline for r in table.rows):
+    controls = {r.against for r in table.rows if r.against}
+    if controls:
         change = row.difference
-        shown["Δ"] = "baseline" if row.baseline else "—" if change is None else short(change.stat, digits, sign=True)
+        shown["Δ"] = "baseline" if row.baseline else short(change.stat if change else None, digits, sign=True)
+        if any(r.difference and r.difference.judged for r in table.rows):
+            shown[DELTA_INTERVAL] = interval(change.stat if change and change.judged else None, digits, sign=True)
         shown["verdict"] = change.verdict if change else "–"
+        if len(controls) > 1:
+            shown[AGAINST] = row.against or "–"
     for name in others:
         spread = name not in ("gap", "seconds")
         value = row.metrics[name]
@@ -70,9 +77,10 @@ def short(value: Stat | None, digits: int = 2, sign: bool = False, spread: bool 
     return f"{value.mean:{'+' if sign else ''}.{digits}f}{deviation}"
 
 
-def interval(value: Stat | None, digits: int = 2) -> str:
-    """`[3.10, 3.32]`, or a dash."""
-    return "—" if value is None or value.low is None else f"[{value.low:.{digits}f}, {value.high:.{digits}f}]"
+def interval(value: Stat | None, digits: int = 2, sign: bool = False) -> str:
+    """`[3.10, 3.32]`, `[-0.30, +0.10]`, or a dash."""
+    form = f"{'+' if sign else ''}.{digits}f"
+    return "—" if value is None or value.low is None else f"[{value.low:{form}}, {value.high:{form}}]"
 
 
 def published(value: Published | None, digits: int = 2) -> str:
@@ -90,10 +98,15 @@ def published_metrics(table: Table) -> list[str]:
 
 def is_words(table: Table, column: str) -> bool:
     """Whether a column holds words, set to the left and wrapped, and not numbers."""
-    return column in table.columns or column in ("verdict", "runs")
+    return column in table.columns or column in ("verdict", AGAINST, "runs")
+
+
+def is_bold(table: Table, row: Row, column: str) -> bool:
+    """Whether a cell is bold: the judged number of the best row, and nothing else."""
+    return row.best and column == METRICS[table.metrics[0]].title
 
 
 def spare(columns: Collection[str]) -> str | None:
     """The column that a narrow table can do without most easily."""
-    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, INTERVAL)
+    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, INTERVAL, DELTA_INTERVAL)
     return next((name for name in order if name in columns), None)

@@ -15,6 +15,7 @@ from dlreg.run.result import STATUSES
 if TYPE_CHECKING:
     import pandas as pd
 
+_VERDICT = ("verdict", "p", "p_adjusted", "p_equivalent", "detectable", "seeds_needed")
 _PARTS = ("mean", "sd", "n", "low", "high")
 
 
@@ -29,7 +30,7 @@ def frame(table: Table) -> pd.DataFrame:
             values |= {f"{name}_{part}": getattr(row.metrics[name], part, None) for part in _PARTS}
         change = row.difference
         values |= {f"delta_{part}": getattr(change and change.stat, part, None) for part in _PARTS}
-        values |= {name: getattr(change, name, None) for name in ("p", "p_holm", "verdict")}
+        values |= {name: getattr(change, name, None) for name in _VERDICT} | {"against": row.against}
         values |= {"baseline": row.baseline, "best": row.best}
         values |= {status: row.status.get(status, 0) for status in STATUSES}
         for name in published_metrics(table):
@@ -55,6 +56,7 @@ def to_json(table: Table) -> str:
             "status": row.status,
             "metrics": {name: value and asdict(value) for name, value in row.metrics.items()},
             "difference": row.difference and asdict(row.difference),
+            "against": row.against,
             "baseline": row.baseline,
             "best": row.best,
             "published": {name: asdict(value) for name, value in row.published.items()},

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from dlreg.report.cells import INTERVAL, cells, footer, published_title
+from dlreg.report.cells import AGAINST, DELTA_INTERVAL, INTERVAL, cells, footer, is_bold, published_title
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
 
@@ -22,13 +22,13 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 360, 220, 46, 30
 def page(table: Table) -> str:
     """The file. Every name that a user or a folder can choose goes through the template's escaping."""
     rows = [cells(table, row) for row in table.rows]
-    words = {*table.columns, "verdict", "runs", "run"}
+    words = {*table.columns, "verdict", AGAINST, "runs", "run"}
     return _TEMPLATE.render(
         title=table.title or "dlreg",
         text=table.text,
         names=list(rows[0]) if rows else ["run"],
         words=words,
-        rows=[(row, [(name, text, _sort_key(table, row, name)) for name, text in shown.items()])
+        rows=[[(name, text, _sort_key(table, row, name), is_bold(table, row, name)) for name, text in shown.items()]
               for row, shown in zip(table.rows, rows, strict=True)],
         charts=[chart for key, label in CURVES.items() if (chart := _chart(table.rows, key, label))],
         legend=[(row.name, *_pen(i)) for i, row in enumerate(table.rows) if row.runs],
@@ -43,7 +43,9 @@ def _sort_key(table: Table, row: Row, name: str) -> float | None:
     """The number behind a cell; None sorts by its text."""
     values = {METRICS[metric].title: getattr(row.metrics[metric], "mean", None) for metric in table.metrics}
     values[INTERVAL] = getattr(row.metrics[table.metrics[0]], "low", None)
-    values["Δ"] = row.difference.stat.mean if row.difference else 0.0 if row.baseline else None
+    change = row.difference.stat if row.difference else None
+    values["Δ"] = change.mean if change else 0.0 if row.baseline else None
+    values[DELTA_INTERVAL] = change.low if change and row.difference and row.difference.judged else None
     values |= {published_title(table, metric): value.value for metric, value in row.published.items()}
     return values.get(name)
 
@@ -126,10 +128,10 @@ _TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=
 {% endfor %}
 </tr></thead>
 <tbody>
-{% for row, shown in rows %}
-<tr{% if row.best %} class="best"{% endif %}>
-{% for name, text, key in shown %}
-<td{% if name in words %} class="word"{% endif %}\
+{% for shown in rows %}
+<tr>
+{% for name, text, key, bold in shown %}
+<td{% if name in words %} class="word"{% elif bold %} class="best"{% endif %}\
 {% if key is not none %} data-key="{{ '%.6g' % key }}"{% endif %}>{{ text }}</td>
 {% endfor %}
 </tr>

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dlreg.report.label import describe, place, plainest, varying
-from dlreg.report.metrics import METRICS, Select
+from dlreg.report.comparable import alike, data_of, ended_early, other_data, repeated
+from dlreg.report.label import counterpart, describe, place, plainest, varying
+from dlreg.report.metrics import METRICS
 from dlreg.report.protocol import protocol_of
-from dlreg.report.stats import Stat, best, differences
+from dlreg.report.question import Question
+from dlreg.report.stats import Stat
 from dlreg.report.table import Published, Row, Table
+from dlreg.report.verdicts import Rows, Rule, verdicts
 from dlreg.run.result import STATUSES, Result
-
-COLUMNS = ("test_error", "val_error", "gap", "seconds")  # of a table of folders; the first one is judged
 
 
 @dataclass(frozen=True)
@@ -25,65 +26,109 @@ class Group:
     missing: int = 0  # planned, and not started
     published: Mapping[str, Published] = field(default_factory=dict)
     note: str = ""
+    against: int | None = None  # the index of the group that it is compared with; None: the baseline
+
+    @property
+    def done(self) -> list[Result]:
+        """The runs that have numbers."""
+        return [r for r in self.results if r.status == "done"]
 
 
 def compare(
-    results: Sequence[Result],
-    baseline: str | None = None,
-    metrics: Sequence[str] = COLUMNS,
-    select: Select = "last",
+    results: Sequence[Result], baseline: str | None = None, against: str | None = None, question: Question | None = None
 ) -> Table:
     """Group runs that differ in the seed alone; label each group by what differs between groups.
 
-    The baseline is the row whose label contains `baseline`, or else the one with the fewest techniques.
+    The baseline is the row whose label contains `baseline`, or else the one with the fewest techniques, for each data set by
+    itself. With `against`, a word like `reg=none`, each row is compared with the row that has this word and is otherwise the
+    same.
     """
     described = [describe(r.config) for r in results]
     keys = varying(described)
-    groups: dict[tuple[tuple[str, str], ...], list[Result]] = {}
+    found: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result, words in zip(results, described, strict=True):
-        groups.setdefault(tuple((key, words.get(key, "")) for key in keys), []).append(result)
-    labels = list(groups)
-    base = plainest(labels, baseline)
-    return judge([Group(dict(label), groups[label]) for label in labels], base, metrics, select)
+        found.setdefault(tuple((key, words.get(key, "")) for key in keys), []).append(result)
+    labels, rows = list(found), list(found.values())
+    if against is not None:
+        base, controls = None, [counterpart(labels, i, against) for i in range(len(labels))]
+    elif baseline is not None:
+        base = plainest(labels, baseline)
+        controls = [None] * len(labels)
+    else:
+        base, controls = None, _plain_controls(labels, rows)
+    groups = [Group(dict(label), runs, against=j) for label, runs, j in zip(labels, rows, controls, strict=True)]
+    return judge(groups, base, question or Question())
 
 
-def judge(
-    groups: Sequence[Group],
-    base: int | None,
-    metrics: Sequence[str] = COLUMNS,
-    select: Select = "last",
-    **protocol: str,
-) -> Table:
-    """The table of these groups: `base` is the baseline's index, the first metric is the one that verdicts are about.
+def _plain_controls(
+    labels: Sequence[tuple[tuple[str, str], ...]], rows: Sequence[Sequence[Result]]
+) -> list[int | None]:
+    """For each row the plainest one on the same data; None for that one."""
+    kinds: dict[str, list[int]] = {}
+    for i, runs in enumerate(rows):
+        kinds.setdefault(str(data_of(runs)), []).append(i)
+    controls: list[int | None] = [None] * len(rows)
+    for kind in kinds.values():
+        plain = plainest([labels[i] for i in kind], None)
+        for i in kind:
+            controls[i] = None if plain is None or i == kind[plain] else kind[plain]
+    return controls
+
+
+def judge(groups: Sequence[Group], base: int | None, question: Question | None = None, **protocol: str) -> Table:
+    """The table of these groups. `base` is the baseline's index, for the groups that do not say what they are compared with.
 
     `protocol` adds lines of its own to the footer.
     """
-    metric = METRICS[metrics[0]]
-    done = [[r for r in g.results if r.status == "done"] for g in groups]
-    values = [{r.config["seed"]: value for r in runs if (value := metric.of(r, select)) is not None} for runs in done]
+    question = question or Question()
+    metric = METRICS[question.metrics[0]]
+    controls = [g.against if g.against is not None else base if i != base else None for i, g in enumerate(groups)]
+    twice = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}
+    runs = [[] if i in twice else g.done for i, g in enumerate(groups)]
+    rows = _comparison(groups, controls, runs, question) if groups else Rows([], [])
     samples = [
-        r.test[select]["samples"] for runs in done for r in runs if r.test and (r.test[select] or {}).get("samples")
-    ]
+        r.test[question.select]["samples"] for own in runs for r in own
+        if r.test and (r.test[question.select] or {}).get("samples")
+    ]  # fmt: skip
     resolution = 100 / max(samples) if metric.counted and samples else 0.0
-    found = differences(values, base, resolution)
-    winner = best(values, base, resolution)
-    rows = [
+    found = verdicts(rows, Rule(resolution, metric.better == "lower", question.margin))
+    names = [Row(group.label, {}, {}).name for group in groups]
+    shown = [
         Row(
             label=group.label,
             status=_status(group),
-            metrics={m: Stat.of(METRICS[m].of(r, select) for r in runs) for m in metrics},
-            difference=found[i],
-            baseline=i == base,
-            best=i == winner,
+            metrics={m: Stat.of(METRICS[m].of(r, question.select) for r in runs[i]) for m in question.metrics},
+            difference=found.differences[i],
+            against=None if (j := controls[i]) is None else names[j],
+            baseline=controls[i] is None and i in controls,
+            best=i == found.best,
             published=dict(group.published),
             note=group.note,
-            runs=tuple(runs),
+            runs=tuple(runs[i]),
         )
-        for i, (group, runs) in enumerate(zip(groups, done, strict=True))
+        for i, group in enumerate(groups)
     ]
     columns = list(dict.fromkeys(key for g in groups for key in g.label))
-    lines = protocol_of(rows, [r for g in groups for r in g.results], metrics, select, samples)
-    return Table(columns, list(metrics), rows, lines | protocol, select)
+    lines = protocol_of(shown, [r for g in groups for r in g.results], question, samples, found.test)
+    wrong = "; ".join(f"{names[i]}: {why}, which is no sample: left out" for i, why in twice.items())
+    if wrong:
+        lines["Warning"] = "; ".join(filter(None, [wrong, lines.get("Warning")]))
+    return Table(columns, list(question.metrics), shown, lines | protocol, question.select, question.margin)
+
+
+def _comparison(
+    groups: Sequence[Group], controls: Sequence[int | None], runs: Sequence[Sequence[Result]], question: Question
+) -> Rows:
+    """What each row is compared with, and what keeps it from being compared or judged."""
+    metric = METRICS[question.metrics[0]]
+    values = [{r.config["seed"]: v for r in own if (v := metric.of(r, question.select)) is not None} for own in runs]
+    early = {i: why for i, g in enumerate(groups) if (why := ended_early(g.results, len(g.results) + g.missing))}
+    apart = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}
+    apart = {i: why.split(" (")[0] for i, why in apart.items()}
+    pairs = [(i, j) for i, j in enumerate(controls) if j is not None and i not in apart]
+    apart |= {i: why for i, j in pairs if (why := other_data(runs[i], runs[j]))}
+    same = frozenset(i for i, j in pairs if i not in apart and i not in early and alike(runs[i], runs[j]))
+    return Rows(values, controls, early, apart, same)
 
 
 def arranged(table: Table) -> Table:

@@ -71,6 +71,22 @@ def plainest(labels: Sequence[tuple[tuple[str, str], ...]], wanted: str | None) 
     return places.index(min(places)) if places else None
 
 
+def counterpart(labels: Sequence[tuple[tuple[str, str], ...]], i: int, word: str) -> int | None:
+    """The index of the label that has the word `key=value`, or a value, and is otherwise label i; None if none is.
+
+    `none` is taken for every key that has such a value: `--against none` and `--against reg=none` say the same where only
+    `reg` varies.
+    """
+    mine = dict(labels[i])
+    for j, label in enumerate(labels):
+        changed = sorted((key for key, value in label if mine[key] != value), key=len)
+        if changed and all(key == changed[0] or key.startswith(f"{changed[0]}.") for key in changed):
+            value = dict(label)[changed[0]]
+            if word in (value, f"{changed[0]}={value}"):
+                return j
+    return None
+
+
 def place(values: Iterable[str]) -> list[tuple[bool, float, str]]:
     """Where a label sorts: plain options first, numbers by size, words by letters."""
     found = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dlreg.errors import printable
-from dlreg.report.cells import cells, footer, is_words, spare
+from dlreg.report.cells import cells, footer, is_bold, is_words, spare
 from dlreg.report.table import Table
 
 _TEX_LINE, _TEX_WRAP = 94, 14  # characters that fit in an article's line at \\scriptsize; of a column of words
@@ -34,7 +34,7 @@ def latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{@{{}}{''.join(align for align, _ in columns.values())}@{{}}}}", r"\toprule"]
     lines += [_tex_row(map(_tex, columns)), r"\midrule"]
     for row, shown in zip(table.rows, rows, strict=True):
-        lines.append(_tex_row(_tex_cell(shown[name], row.best, *columns[name]) for name in columns))
+        lines.append(_tex_row(_tex_cell(shown[name], is_bold(table, row, name), *columns[name]) for name in columns))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip\raggedright {_tex(name)}: {_tex(text)}" for name, text in feet]
     return "\n".join([*lines, r"\end{table}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlreg.errors import printable
-from dlreg.report.cells import cells, footer, is_words
+from dlreg.report.cells import cells, footer, is_bold, is_words
 from dlreg.report.table import Table
 
 
@@ -15,8 +15,8 @@ def markdown(table: Table) -> str:
     lines.append("| " + " | ".join(map(_md, names)) + " |")
     lines.append("|" + "|".join(":--" if is_words(table, name) else "--:" for name in names) + "|")
     for row, shown in zip(table.rows, rows, strict=True):
-        bold = "**" if row.best else ""
-        lines.append("| " + " | ".join(f"{bold}{_md(cell)}{bold}" for cell in shown.values()) + " |")
+        bold = {name: "**" * is_bold(table, row, name) for name in shown}
+        lines.append("| " + " | ".join(f"{bold[name]}{_md(cell)}{bold[name]}" for name, cell in shown.items()) + " |")
     lines.append("")
     lines += [f"- {_md(name)}: {_md(text)}" for name, text in footer(table)]
     return "\n".join(lines)

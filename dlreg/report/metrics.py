@@ -13,10 +13,11 @@ Select = Literal["last", "best_val"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of a finished run, in the unit that tables print. Less is better for every one of them."""
+    """A number of a finished run, in the unit that tables print."""
 
     title: str
     of: Callable[[Result, Select], float | None]
+    better: Literal["lower", "higher"]
     digits: int = 2
     counted: bool = False  # a percentage of the test images, so that it comes in steps
 
@@ -38,13 +39,13 @@ def _gap(result: Result, select: Select) -> float | None:
 
 
 METRICS = {
-    "test_error": Metric("test error %", _of_split("test", "error"), counted=True),
-    "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), counted=True),
-    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), digits=4),
-    "ece": Metric("test ECE %", _of_split("test", "ece")),
-    "val_error": Metric("val error %", _of_split("val", "error")),
-    "train_error": Metric("train error %", _of_split("train", "error")),
-    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), digits=4),
-    "gap": Metric("gap", _gap),
-    "seconds": Metric("seconds", lambda result, select: result.seconds, digits=1),
+    "test_error": Metric("test error %", _of_split("test", "error"), "lower", counted=True),
+    "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), "lower", counted=True),
+    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), "lower", digits=4),
+    "ece": Metric("test ECE %", _of_split("test", "ece"), "lower"),
+    "val_error": Metric("val error %", _of_split("val", "error"), "lower"),
+    "train_error": Metric("train error %", _of_split("train", "error"), "lower"),
+    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4),
+    "gap": Metric("gap", _gap, "lower"),
+    "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1),
 }

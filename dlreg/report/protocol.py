@@ -5,49 +5,59 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from dlreg.config.schema import GROUPS
 from dlreg.report.label import describe
-from dlreg.report.metrics import METRICS, Select
-from dlreg.report.stats import Stat, binomial_se, detectable
+from dlreg.report.metrics import METRICS
+from dlreg.report.question import Question
+from dlreg.report.stats import binomial_se
 from dlreg.report.table import Row
 from dlreg.run.result import STATUSES, Result
 
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
 
 def protocol_of(
-    rows: Sequence[Row], results: Sequence[Result], metrics: Sequence[str], select: Select, samples: Sequence[int]
+    rows: Sequence[Row], results: Sequence[Result], question: Question, samples: Sequence[int], test: str
 ) -> dict[str, str]:
     """The lines of the footer; those that have nothing to say are left out."""
     done = [r for row in rows for r in row.runs]
     lines = {"All runs": _shared(results), "Data": _data(done), "Seeds": _seeds(rows)}
     lines["Selection"] = (
-        "numbers at the last epoch" if select == "last" else "numbers at the epoch with the lowest validation error"
-    ) + "; nothing was chosen on the test set, which was read once per run"
-    tests = _tests(rows)
-    lines["Numbers"] = (
-        "mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]"
-        + ("; gap: test minus training error" if "gap" in metrics else "")
-        + (f"; Δ: difference to the baseline in {METRICS[metrics[0]].title} over the seeds both have, paired t-test, "
-           f"Holm's correction over {tests} row{'s' * (tests != 1)} at 5 %; "
-           "bold: best, and distinguishable from every other row"
-           if any(row.baseline for row in rows) else "")
-    )  # fmt: skip
-    lines["Precision"] = _precision(rows, metrics[0], samples)
+        "numbers at the last epoch" if question.select == "last"
+        else "numbers at the epoch with the lowest validation error"
+    ) + "; nothing was chosen on the test set, which was read once per run"  # fmt: skip
+    lines["Numbers"] = "mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]" + (
+        "; gap: test minus training error" if "gap" in question.metrics else ""
+    )
+    lines["Verdicts"] = _verdicts(rows, question, test)
+    lines["Precision"] = _precision(rows, question.metrics[0], samples)
     lines["Budget"] = _budget(rows)
     lines["Runs"] = _runs(rows)
     lines["Made with"] = _made_with(done)
     lines["Warning"] = _mixed(done)
-    lines["Remarks"] = "; ".join(_alike(remark for r in done for remark in r.remarks))
+    lines["Remarks"] = "; ".join(_remarks(rows))
     return {name: text for name, text in lines.items() if text}
 
 
-def _alike(remarks: Iterable[str]) -> list[str]:
-    """Each remark once; those that differ in their numbers alone count as one."""
-    kinds: dict[str, list[str]] = {}
-    for remark in remarks:
-        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", remark), []).append(remark)
-    return [f"{found[0]} ({len(found)} runs alike)" if len(found) > 1 else found[0] for found in kinds.values()]
+def _remarks(rows: Sequence[Row]) -> list[str]:
+    """Each remark once, with the rows that have it; those that differ in their numbers alone are one, with its ranges."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for row in rows:
+        for remark in (remark for r in row.runs for remark in r.remarks):
+            kinds.setdefault(_NUMBER.sub("#", remark), []).append((row.name, remark))
+    found = []
+    for kind, told in kinds.items():
+        names = list(dict.fromkeys(name for name, _ in told))
+        numbers = zip(*(_NUMBER.findall(remark) for _, remark in told), strict=True)
+        ranges = [
+            min(n, key=float) if len(set(n)) == 1 else f"{min(n, key=float)} to {max(n, key=float)}" for n in numbers
+        ]
+        text = "".join(part for pair in zip_longest(kind.split("#"), ranges, fillvalue="") for part in pair)
+        found.append(f"{text} ({', '.join(names)}: {len(told)} run{'s' * (len(told) != 1)})")
+    return found
 
 
 def _shared(results: Sequence[Result]) -> str:
@@ -92,12 +102,26 @@ def _seeds(rows: Sequence[Row]) -> str:
     return f"{seeds}; the same seed is the same split, initialization and order of the data in every row"
 
 
-def _tests(rows: Sequence[Row]) -> int:
-    return sum(row.difference is not None and row.difference.p is not None for row in rows)
+def _verdicts(rows: Sequence[Row], question: Question, test: str) -> str:
+    """What Δ is, how it was judged, and what the verdicts mean."""
+    if not any(row.against for row in rows):
+        return ""
+    metric = METRICS[question.metrics[0]]
+    control = "the baseline" if len({row.against for row in rows if row.against}) == 1 else "the row named beside it"
+    text = f"Δ: difference to {control} in {metric.title} over the seeds both have ({metric.better} is better)"
+    if test:
+        text += f"; {test}; not decided: neither shown to differ nor shown to be equal"
+        if question.margin is not None:
+            text += f"; equivalent: two one-sided tests put it within {question.margin:g}, at 5 % for all rows together"
+        text += (
+            "; bold: best, and different from every other row. Verdicts are about training again on these test images"
+        )
+    return text
 
 
 def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
     parts = []
+    digits = METRICS[metric].digits
     means = [s.mean for row in rows if (s := row.metrics[metric])]
     if METRICS[metric].counted and samples and means and len(set(samples)) == 1:
         low = min(means)
@@ -105,25 +129,21 @@ def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
             f"luck in the {samples[0]:,} test samples alone is a standard error of "
             f"{100 * binomial_se(low / 100, samples[0]):.2f} points at {low:.2f} %"
         )
-    paired = [d.stat for row in rows if (d := row.difference) and d.stat.sd]
-    if paired:
-        n = min(stat.n for stat in paired)
-        spread = sorted(stat.sd for stat in paired if stat.sd)[len(paired) // 2]
-        effect = detectable(n, _tests(rows)) * spread
-        parts.append(
-            f"smallest difference that {n} seeds show with 80 % power: about {effect:.{METRICS[metric].digits}f} "
-            f"(median sd of the paired differences {spread:.{METRICS[metric].digits}f})"
-        )
+    least = [
+        f"{row.name} {d.detectable:.{digits}f}" for row in rows
+        if (d := row.difference) and d.detectable and d.verdict == "not decided"
+    ]  # fmt: skip
+    if least:
+        parts.append(f"smallest difference that as many seeds show with 80 % power: {', '.join(least)}")
     return "; ".join(parts)
 
 
 def _budget(rows: Sequence[Row]) -> str:
     """Wall time, and a flag if rows had unequal training."""
-    seconds = [s.mean for row in rows if (s := Stat.of(r.seconds for r in row.runs))]
+    seconds = [r.seconds for row in rows for r in row.runs if r.seconds is not None]
     if not seconds:
         return ""
-    total = sum(r.seconds or 0.0 for row in rows for r in row.runs)
-    text = f"{duration(total)} of training and evaluation in all, {min(seconds):.1f} to {max(seconds):.1f} s per run"
+    text = f"{duration(sum(seconds))} of training and evaluation in all, {min(seconds):.1f} to {max(seconds):.1f} s per run"
     for key, what in (("epochs", "epochs"), ("batch_size", "batch sizes")):
         different = sorted({str(r.config[key]) for row in rows for r in row.runs})
         if len(different) > 1:

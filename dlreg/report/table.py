@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dlreg.report.metrics import Select
-from dlreg.report.stats import Difference, Stat
+from dlreg.report.stats import Stat
+from dlreg.report.verdicts import Difference
 from dlreg.run.result import Result
 
 
@@ -26,9 +27,10 @@ class Row:
     label: dict[str, str]  # what tells it from the others
     status: dict[str, int]  # how many runs ended how; they sum to the runs planned
     metrics: dict[str, Stat | None]
-    difference: Difference | None = None  # to the baseline, in the first metric
-    baseline: bool = False
-    best: bool = False  # the best, and distinguishable from every other row
+    difference: Difference | None = None  # to its control, in the first metric
+    against: str | None = None  # the name of its control: the baseline, or the row that it is a contrast to
+    baseline: bool = False  # others are compared with it, and it with none
+    best: bool = False  # the best, and different from every other row
     published: dict[str, Published] = field(default_factory=dict)
     note: str = ""
     runs: tuple[Result, ...] = ()  # those that are done, for the curves
@@ -53,6 +55,7 @@ class Table:
     rows: list[Row]
     protocol: dict[str, str]
     select: Select = "last"
+    margin: float | None = None  # differences below it do not matter, in the unit of the first metric
     title: str = ""
     text: str = ""
 

@@ -10,7 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from dlreg.errors import printable
-from dlreg.report.cells import cells, footer, is_words, spare
+from dlreg.report.cells import cells, footer, is_bold, is_words, spare
 from dlreg.report.table import Table
 
 
@@ -48,5 +48,5 @@ class _Fitting:
             least = max(len(part) for text in texts for part in (text.split() if words else [text]))
             drawn.add_column(name, justify="left" if words else "right", min_width=least, no_wrap=not words)
         for row, values in zip(self.table.rows, rows, strict=True):
-            drawn.add_row(*(Text(values[name]) for name in shown), style="bold" if row.best else None)
+            drawn.add_row(*(Text(values[name], "bold" * is_bold(self.table, row, name)) for name in shown))
         return drawn

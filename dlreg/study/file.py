@@ -53,6 +53,7 @@ class StudyRow(_Part):
     published: dict[str, PublishedCell] = {}  # metric -> cell
     note: str = ""
     tune: dict[str, list[Any]] = {}  # key -> values: a grid, chosen on validation
+    against: str | None = None  # label of the row that it is compared with, in place of the baseline
 
     @field_validator("published", mode="before")
     @classmethod
@@ -82,7 +83,10 @@ class Study(_Part):
     text: str
     published: str = ""  # the protocol behind the published column: network, runs, selection
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
-    baseline: str  # label of the row that differences are taken to
+    baseline: str | None = None  # label of the row that differences are taken to, of rows that name no other
+    margin: Annotated[float, Field(gt=0)] | None = (
+        None  # differences below it do not matter, in the first column's unit
+    )
     select: Select = "last"
     shared: Overrides = []
     rows: Annotated[list[StudyRow], Field(min_length=1)]
@@ -145,8 +149,13 @@ def load(path: Path) -> Study:
         more = f" (and {len(others)} more)" if others else ""
         raise UserError(f"{path.name}: {'.'.join(map(str, first['loc']))}: {shown(first['msg'], 300)}{more}") from None
     labels = [row.label for row in study.rows]
-    if study.baseline not in labels:
-        raise UserError(f"{path.name}: baseline: no row is called {study.baseline!r}")
+    for where, label in [("baseline", study.baseline), *((f"{row.label}: against", row.against) for row in study.rows)]:
+        if label is not None and label not in labels:
+            raise UserError(f"{path.name}: {where}: no row is called {label!r}.{did_you_mean(label, labels)}")
+    if study.baseline is None and not any(row.against for row in study.rows):
+        raise UserError(f"{path.name}: baseline: give the label of a row, or each row an `against`")
+    if itself := next((row.label for row in study.rows if row.against == row.label), None):
+        raise UserError(f"{path.name}: {itself}: against: a row is not compared with itself")
     if twice := [label for label in labels if labels.count(label) > 1]:
         raise UserError(f"{path.name}: rows: {twice[0]!r} stands there twice")
     for row in study.rows:

@@ -5,29 +5,31 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
+from dlreg.report.question import Question
 from dlreg.report.table import Published, Table
 from dlreg.study.file import PublishedCell
 from dlreg.study.plan import Plan, filled
 
 
-def table(planned: Plan) -> Table:
-    """What there is of the study, every planned run accounted for."""
+def table(planned: Plan, margin: float | None = None) -> Table:
+    """What there is of the study, every planned run accounted for. `margin` takes the place of the study's own."""
+    study = planned.study
+    labels = [row.row.label for row in planned.rows]
     groups = []
     for row in planned.rows:
         results = [result for cell in row.cells if (result := cell.present())]
         published = {name: _published(cell, planned) for name, cell in row.row.published.items()}
         note = filled(row.row.note, planned.budget)
-        groups.append(Group({"method": row.label}, results, len(planned.seeds) - len(results), published, note))
-    study = planned.study
-    labels = [row.row.label for row in planned.rows]
+        missing = len(planned.seeds) - len(results)
+        control = labels.index(row.row.against) if row.row.against else None
+        groups.append(Group({"method": row.label}, results, missing, published, note, control))
     extra = {"Source": study.source, "Published": study.published, "Tuning": _tuning(planned)}
     if planned.changes:
         extra["Changed"] = " ".join(planned.changes)
     judged = judge(
         groups,
-        labels.index(study.baseline),
-        list(dict.fromkeys([*study.columns, "gap", "seconds"])),
-        study.select,
+        labels.index(study.baseline) if study.baseline else None,
+        Question(list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")

@@ -1,0 +1,19 @@
+"""What is asked of the runs of a table: which numbers, at which epoch, and how small a difference does not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dlreg.report.metrics import Select
+
+COLUMNS = ("test_error", "val_error", "gap", "seconds")  # of a table of folders; the first one is judged
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the runs."""
+
+    metrics: Sequence[str] = COLUMNS  # the first one is the one that verdicts are about
+    select: Select = "last"
+    margin: float | None = None  # a difference below it does not matter, in the unit of the first metric
