@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -18,10 +19,8 @@ class Display:
     """
 
     def __init__(self, stream: Any) -> None:
-        self.lost: OSError | None = None
-        if stream is None:  # closed by the shell, `>&-`
-            self.lost, stream = OSError("it is closed"), open(os.devnull, "w")
-        self._stream = stream
+        self.lost = None if stream else OSError("it is closed")  # by the shell, `>&-`
+        self._stream = stream or io.TextIOWrapper(io.BytesIO())
 
     def write(self, text: str) -> int:
         """Show it, if that can be."""

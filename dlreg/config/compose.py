@@ -62,6 +62,8 @@ def load(
         cfg = loader.load_configuration("config", [*overrides, *search], run_mode=mode)
     except (UnicodeDecodeError, RecursionError, YAMLError) as error:
         raise UserError(f"{_culprit(config_dirs)} cannot be read: {_first_line(error)}") from None
+    except OSError as error:
+        raise UserError(f"{shown(error.filename)} cannot be read: {error.strerror}") from None
     except UserError:
         raise
     except Exception as error:

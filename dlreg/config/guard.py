@@ -43,7 +43,7 @@ OURS_JOB: dict[str, Any] = {"chdir": None, "env_set": {}, "env_copy": []}
 TOLD = ("help", "hydra_help", "mode", "overrides", "runtime", "job", "searchpath", "launcher")  # what Hydra tells us
 LAUNCHERS = ("hydra_plugins.", "hydra._internal.core_plugins.")  # Hydra takes only plugins that it found there
 _PLAIN_REFERENCE = re.compile(r"\$\{[\w.\[\]]*\}")
-_OPTION_NAME = re.compile(r"[\w+-][\w.+-]*")
+_OPTION_NAME = re.compile(r"[\w+-][\w.+-]{0,99}")
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -126,10 +126,10 @@ def composed(cfg: DictConfig) -> None:
         return
     for key, value in hydra.items():
         if key not in TOLD and (key not in OURS or value != OURS[key]):
-            raise UserError(f"hydra.{key}={shown(value)}: an option must not change Hydra's own settings")
+            raise UserError(f"hydra.{key}: an option must not change Hydra's own settings")
     for key, value in OURS_JOB.items():
         if hydra["job"].get(key) != value:
-            raise UserError(f"hydra.job.{key}={shown(hydra['job'].get(key))}: an option must not change it")
+            raise UserError(f"hydra.job.{key}: an option must not change Hydra's own settings")
     launcher = dict(hydra.get("launcher") or {})
     if not str(launcher.pop("_target_", "")).startswith(LAUNCHERS):
         raise UserError("hydra.launcher must be a launcher's plugin: basic, joblib or submitit")

@@ -42,7 +42,7 @@ def frame(table: Table) -> pd.DataFrame:
 
 
 def to_csv(table: Table) -> str:
-    """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed, and each row is one line."""
+    """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed."""
     safe = frame(table).map(lambda value: _safe(value) if isinstance(value, str) else value)
     return safe.rename(columns=_safe).to_csv(index=False, lineterminator="\n").rstrip("\n")
 
@@ -66,11 +66,12 @@ def to_json(table: Table) -> str:
         for row in table.rows
     ]
     content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
-    return json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
+    return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
 
 
 def _safe(text: str) -> str:
-    text = printable(" ".join(text.splitlines()))
+    text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))  # a bare carriage return would not be quoted
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _is_number(text) else text
 
 
