@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
-from dlreg.report.question import Question
+from dlreg.report.question import Population, Question
 from dlreg.report.table import Published, Table
 from dlreg.study.file import PublishedCell
 from dlreg.study.plan import Plan, filled
 
 
-def table(planned: Plan, margin: float | None = None) -> Table:
+def table(planned: Plan, margin: float | None = None, population: Population = "seeds") -> Table:
     """What there is of the study, every planned run accounted for. `margin` takes the place of the study's own."""
     study = planned.study
     labels = [row.row.label for row in planned.rows]
@@ -29,7 +29,9 @@ def table(planned: Plan, margin: float | None = None) -> Table:
     judged = judge(
         groups,
         labels.index(study.baseline) if study.baseline else None,
-        Question(list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin),
+        Question(
+            list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin, population
+        ),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
