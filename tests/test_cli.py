@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from results import result
 
 from dlreg import __version__
 from dlreg.cli import COMMANDS, main
@@ -250,6 +251,14 @@ def test_table_refusals(dlreg, tmp_path):
     assert "nowhere is neither a folder nor a study." in dlreg("table", "nowhere")[2]
     (tmp_path / "outputs").mkdir()
     assert "no runs in outputs" in dlreg("table")[2]
+    for reg, error in (("none", 2.0), ("l2", 1.0)):
+        run = result(reg, 0, error)
+        (tmp_path / "outputs" / run.run_id).mkdir()
+        run.write(tmp_path / "outputs" / run.run_id)
+    assert "--against=reg=dropout: no two rows differ in that alone" in dlreg("table", "--against", "reg=dropout")[2]
+    assert "--baseline=dropout: no row is called that" in dlreg("table", "--baseline", "dropout")[2]
+    assert "give one" in dlreg("table", "--baseline", "none", "--against", "none")[2]
+    assert dlreg("table", "--against", "none")[0] == 0
 
 
 def test_a_users_own_technique_from_outside(tmp_path):

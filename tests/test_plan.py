@@ -144,6 +144,7 @@ def test_tuning_is_on_validation_and_on_seeds_that_are_not_reported(make):
     assert all(best in cell.overrides for cell in done.rows[1].cells)
     tuning = table(done).protocol["Tuning"]
     assert tuning.startswith("UNEQUAL") and f"2 settings, chosen {best}" in tuning
+    assert "The trials took" in tuning and "which Budget leaves out" in tuning
     with pytest.raises(UserError, match="tuning seed"):
         make(TUNED, seeds=[0, 1000])
 
@@ -187,6 +188,10 @@ def test_twins_are_refused(make):
         ("label: dropout", "label: none", "stands there twice"),
         ("test_error: 3", "accuracy: 97", "accuracy is not among the study's columns"),
         ("baseline: none", "baseline: none\ncolumns: [acc]", "acc is not a column"),
+        ("note: a note", "against: dropuot", "dropout: against: no row is called 'dropuot'. Did you mean dropout"),
+        ("note: a note", "against: dropout", "not compared with itself"),
+        ("baseline: none", "", "give the label of a row, or each row an `against`"),
+        ("baseline: none", "baseline: none\nmargin: 0", "margin"),
         ("$width", "$wide", "values"),
         ("reg=dropout", "reg=dropuot", "Did you mean dropout"),
         ("seeds: [0, 1]", "seeds: []", "seeds"),
@@ -196,6 +201,40 @@ def test_twins_are_refused(make):
 def test_mistakes_in_a_study_file_are_named(make, old, new, says):
     with pytest.raises(UserError, match=says.replace("(", r"\(")):
         make(STUDY.replace(old, new))
+
+
+def fill(planned, error=2.0):
+    """Results for every planned run, as if they had been trained."""
+    for i, row in enumerate(planned.rows):
+        for cell in row.cells:
+            seed = cell.experiment.settings.seed
+            found = fake(error=error + i / 2 + seed / 50 + (-1) ** seed * i / 100)
+            changed = {"run_id": cell.experiment.run_id, "config": cell.experiment.settings.model_dump()}
+            cell.experiment.folder.mkdir(parents=True)
+            Result(**{**found.__dict__, **changed}).write(cell.experiment.folder)
+
+
+def test_a_row_says_what_it_is_compared_with(make):
+    more = """  - {label: wide, overrides: ["model.hidden=[32]"]}
+  - {label: "wide, dropout", overrides: ["model.hidden=[32]", reg=dropout], against: wide}
+budgets:"""
+    planned = make(
+        STUDY.replace("budgets:", more)
+        .replace("baseline: none", "margin: 1.5")
+        .replace("note: a note", "against: none")
+    )
+    fill(planned)
+    rows = table(planned).rows
+    assert [(row.name, row.against) for row in rows if row.against] == [("dropout", "none"), ("wide, dropout", "wide")]
+    assert [row.baseline for row in rows] == [True, False, True, False]
+    assert rows[1].difference.stat.mean == pytest.approx(0.5) and table(planned).margin == 1.5
+    assert table(planned, margin=0.25).margin == 0.25
+
+
+def test_runs_of_other_seeds_are_named(make):
+    fill(make(seeds=[0, 1, 2, 7]))
+    assert table(make()).protocol["Left out"] == "4 runs of other seeds that are there; seeds=0,1,2,7 takes them in"
+    assert "Left out" not in table(make(seeds=[0, 1, 2, 7])).protocol
 
 
 def test_find():

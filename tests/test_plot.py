@@ -9,9 +9,11 @@ from PIL import Image
 from results import fixed, result
 
 from dlreg.errors import UserError
+from dlreg.report.dots import dots
 from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.plot import KINDS, draw, geometric
 from dlreg.report.question import Question
+from dlreg.report.render import render
 from dlreg.report.table import Published
 
 
@@ -55,6 +57,57 @@ def test_a_published_value_far_away_does_not_squeeze_the_axis(value, beside):
     assert beside in text if beside else not re.search("[→←]", text)
     ticks = [float(number) for number in re.findall(r">(\d\.\d+)</text>", text)]
     assert len(ticks) > 2 and min(ticks) > 1 and max(ticks) < 2
+
+
+def compared():
+    """A row judged, a row that lost a seed, a row with an interval far wider than the differences, a margin."""
+    rng = np.random.default_rng(0)
+    groups = []
+    for name, centre, spread in (("none", 2.0, 0.02), ("better", 1.9, 0.02), ("half", 1.95, 0.02), ("wild", 2.05, 0.3)):
+        runs = [result("none", s, centre + spread * n) for s, n in enumerate(rng.normal(size=3))]
+        groups.append(Group({"m": name}, runs if name != "half" else [*runs[:2], result(status="diverged", seed=2)]))
+    groups.append(Group({"m": "gone"}, [result(status="diverged", seed=s) for s in range(3)]))
+    return judge(groups, 0, Question(["test_error"], margin=0.1))
+
+
+def test_dots_show_what_is_judged():
+    text = draw(compared(), "dots", "svg").decode()
+    for words in (
+        "difference in test error %, lower is better",
+        ">within 0.1<",
+        ">not decided<",
+        ">1 of 3 diverged<",
+        ">baseline<",
+    ):
+        assert words in text
+    assert "half (1 diverged of 3)" in text and "gone (3 diverged of 3)" in text and "no number" in text
+    assert "without the seeds that diverged or failed" in text
+    assert "difference" not in draw(judge([Group({"m": "a"}, [result()])], 0), "dots", "svg").decode()
+
+
+def test_nothing_is_cut_without_a_mark():
+    """Every interval end beyond an axis has an arrow head at that edge, and no seed is outside."""
+    figure = dots(compared())
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        lines = [(line.get_marker(), line.get_xdata(), line.get_ydata()) for line in axes.lines]
+        assert all(low <= x <= high for marker, xs, _ in lines if marker == "o" for x in xs)
+        heads = {(marker, float(ys[0])) for marker, _, ys in lines if marker in "<>"}
+        own = [row.metrics["test_error"] for row in compared().rows]
+        change = [row.difference.stat if row.difference and row.difference.judged else None for row in compared().rows]
+        expected = set()
+        for i, stat in enumerate(own if axes is figure.axes[0] else change):
+            if stat and stat.low is not None:
+                expected |= {("<", float(i))} if stat.low < low else set()
+                expected |= {(">", float(i))} if stat.high > high else set()
+        assert heads == expected and expected
+
+
+def test_coincident_curves_do_not_hide_a_row():
+    table = compare([result("none"), result("l2")])
+    assert table.rows[0].runs[0].history == table.rows[1].runs[0].history
+    widths = re.findall(r'<polyline .*?stroke-width="([\d.]+)"', render(table, "html"))
+    assert widths[0] > widths[1]
 
 
 def test_sweep_has_the_baseline_as_a_line():

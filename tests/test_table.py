@@ -13,6 +13,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from results import TEST, fixed, result
 from rich.console import Console
@@ -313,3 +314,137 @@ def test_every_metric_has_a_value():
     for name, metric in METRICS.items():
         assert metric.of(result(), "last") is not None, name
     assert describe(result("dropout").config)["reg"] == "dropout"
+
+
+def test_every_metric_knows_its_direction():
+    assert {metric.better for metric in METRICS.values()} <= {"lower", "higher"}
+    groups = [
+        Group({"m": name}, [result(name, s, e + s / 50) for s in range(5)]) for name, e in (("none", 2), ("l2", 1))
+    ]
+    words = []
+    for better in ("lower", "higher"):
+        METRICS["turned"] = replace(METRICS["test_error"], better=better)
+        words.append(judge(groups, 0, Question(["turned"])).rows[1].difference.verdict)
+        assert f"({better} is better)" in judge(groups, 0, Question(["turned"])).protocol["Verdicts"]
+        del METRICS["turned"]
+    assert words == ["better", "worse"]
+
+
+def test_two_runs_of_one_seed_are_no_sample():
+    runs = [result("none", s, 2 + s / 10) for s in range(3)] + [result("l2", s, 1 + s / 10) for s in range(3)]
+    twin = result("l2", 0, 99.0)
+    twin.config["optimizer"] = {**twin.config["optimizer"], "_target_": "torch.optim.Adam"}
+    table = arranged(compare([*runs, twin]))
+    row = next(row for row in table.rows if row.name == "l2")
+    assert row.metrics["test_error"] is None and row.difference.verdict == "2 runs of seed 0" and not row.best
+    assert "l2: 2 runs of seed 0 (optimizer._target_ differs)" in table.protocol["Warning"]
+
+
+def other(run, **data):
+    run.config["data"] = {**run.config["data"], **data}
+    return run
+
+
+def test_rows_of_different_data_are_not_compared():
+    runs = [result(reg, s, e + s / 50) for reg, e in (("none", 2), ("l2", 1)) for s in range(3)]
+    digits = [other(result(reg, s, e + s / 50), name="digits") for reg, e in (("none", 5), ("l2", 4)) for s in range(3)]
+    table = arranged(compare([*runs, *digits]))
+    assert sorted((row.name, row.against) for row in table.rows if row.against) == [
+        ("digits, l2", "digits, none"), ("mnist, l2", "mnist, none"),
+    ]  # fmt: skip
+    assert all(row.difference.stat.mean == pytest.approx(-1) for row in table.rows if row.difference)
+    assert "| digits | l2 |" in (text := render(table, "md")) and "| digits, none |" in text
+    asked = compare([*runs, *digits], "data=digits")
+    verdicts = {row.name: row.difference.verdict for row in asked.rows if row.difference}
+    assert verdicts["mnist, l2"] == "other data (name mnist, not digits)" and verdicts["digits, l2"] == "better"
+    split = [other(r, val_size=0.2) for r in (result("l2", s, 1) for s in range(3))]
+    odd = compare([*runs[:3], *split], "reg=none").rows[1].difference
+    assert odd.stat is None and odd.verdict == "other data (val_size 0.2, not 0.1)"
+    smaller = [other(r, train_size=500) for r in (result("l2", s, 1 + s / 50) for s in range(3))]  # a treatment
+    assert compare([*runs[:3], *smaller], "reg=none").rows[1].difference.verdict == "better"
+
+
+def test_identical_rows_say_so():
+    runs = [result(reg, s, 2 + s / 10) for reg in ("none", "l2") for s in range(3)]
+    row = next(row for row in compare(runs).rows if row.name == "l2")
+    assert row.difference.verdict == "identical" and row.difference.stat.mean == 0
+    runs[-1].test["last"]["loss"] += 1e-12
+    row = next(row for row in compare(runs).rows if row.name == "l2")
+    assert row.difference.verdict == "not decided"
+
+
+def test_against_pairs_rows_that_differ_in_one_word():
+    runs = []
+    for width, error in ((100, 4.0), (800, 2.0)):
+        for reg, gain in (("none", 0.0), ("l2", 0.5)):
+            for seed in range(5):
+                run = result(reg, seed, error - gain + seed / 50 * (1 + gain))
+                run.config["model"] = {**run.config["model"], "hidden": [width]}
+                runs.append(run)
+    for word in ("reg=none", "none"):
+        table = arranged(compare(runs, against=word))
+        pairs = {row.name: row.against for row in table.rows if row.against}
+        assert pairs == {"100, l2": "100, none", "800, l2": "800, none"}
+        assert [row.baseline for row in table.rows] == [True, True, False, False]
+        assert all(row.difference.verdict == "better" for row in table.rows if row.against)
+        assert "Holm's correction over 2 rows" in table.protocol["Verdicts"]
+    assert not any(row.against for row in compare(runs, against="reg=dropout").rows)
+
+
+def test_margin_makes_rows_equivalent():
+    runs = [result("none", s, 2 + s / 50) for s in range(5)] + [
+        result("l2", s, 2 + s / 50 + (-1) ** s / 50) for s in range(5)
+    ]
+    table = compare(runs, question=Question(margin=0.2))
+    assert next(row for row in table.rows if row.name == "l2").difference.verdict == "equivalent within 0.2"
+    assert "within 0.2" in table.protocol["Verdicts"]
+    assert table.protocol["In words"] == "l2 is equivalent to none within 0.2 points."
+
+
+def test_the_table_in_words():
+    rng = np.random.default_rng(3)
+    errors = {"none": 2.0, "dropout": 1.4, "l2": 1.98}
+    runs = [result(reg, s, e + n / 50) for reg, e in errors.items() for s, n in enumerate(rng.normal(size=5))]
+    table = compare(runs)
+    low, high = (-x for x in (table.rows[1].difference.stat.high, table.rows[1].difference.stat.low))
+    words = table.protocol["In words"]
+    assert (
+        "dropout lowers the test error by 0.60" in words
+        and f"points (95 % {low:.2f} to {high:.2f}), against none." in words
+    )
+    needed = table.rows[2].difference.seeds_needed
+    assert f"Against none the data decide neither way about l2 (about {needed} seeds would)." in words
+    assert words.endswith("dropout is the best: it differs from every other row that can be judged.")
+    assert "Nothing is concluded of l2: 1 of 3 diverged." in compare(fixed()).protocol["In words"]
+    assert "In words" not in compare([result()]).protocol
+
+
+def test_remarks_name_their_rows_and_the_range_of_their_numbers():
+    runs = [result("l2", s) for s in range(3)]
+    for run, longest in zip(runs, ("1.2", "0.9", "1.5"), strict=True):
+        run.remarks = [f"max-norm never acted: the longest row has {longest}, and c = 3"]
+    remarks = compare([*runs, result("none")]).protocol["Remarks"]
+    assert remarks == "max-norm never acted: the longest row has 0.9 to 1.5, and c = 3 (l2: 3 runs)"
+
+
+def test_seconds_per_run_are_those_of_runs():
+    runs = [result(seed=s) for s in range(3)]
+    for run, seconds in zip(runs, (10.0, 20.0, 60.0), strict=True):
+        run.seconds = seconds
+    assert "10.0 to 60.0 s per run" in compare(runs).protocol["Budget"]
+
+
+def test_a_thousand_folders_tabulate_in_two_seconds():
+    import time
+
+    runs = []
+    for i in range(100):
+        for seed in range(10):
+            run = result("l2" if i else "none", seed, 2 + seed / 50 + (i * 7 + seed * 3) % 11 / 100)
+            if i:
+                run.config["reg"] = {"l2": {"alpha": i / 1000}}
+            runs.append(run)
+    start = time.process_time()
+    table = arranged(compare(runs))
+    render(table, "md")
+    assert len(table.rows) == 100 and time.process_time() - start < 2

@@ -63,6 +63,12 @@ def comparison_parser(command: str, description: str) -> Parser:
         "--margin", type=_margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
     )
     parser.add_argument(
+        "--population",
+        choices=("seeds", "images"),
+        default="seeds",
+        help="what a verdict must hold for: training again on these test images, or on other test images as well",
+    )
+    parser.add_argument(
         "--columns", metavar="A,B", help=f"of numbers; the first is judged. Any of {', '.join(METRICS)}"
     )
     parser.add_argument(

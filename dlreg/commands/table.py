@@ -68,7 +68,7 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
     columns = _columns(given.columns) if given.columns else COLUMNS
-    question = Question(columns, given.select or "last", given.margin)
+    question = Question(columns, given.select or "last", given.margin, given.population)
     table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):
         if given.baseline:
@@ -97,7 +97,7 @@ def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
     if given.baseline or given.against or given.columns or given.select:
         raise UserError("--baseline, --against, --columns and --select are for folders; a study says its own")
-    return table(planned(name, given.words, given.row, folders), given.margin)
+    return table(planned(name, given.words, given.row, folders), given.margin, given.population)
 
 
 def _columns(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from dlreg.report.table import Published, Row, Table
 
 INTERVAL = "95 % interval"
 DELTA_INTERVAL = "95 % of Δ"
+IMAGES_INTERVAL = "95 % of Δ, new images"
 AGAINST = "compared with"
 MARK = "†"  # a published value that our runs may not be held against
 
@@ -28,6 +29,8 @@ def cells(table: Table, row: Row) -> dict[str, str]:
         shown["Δ"] = "baseline" if row.baseline else short(change.stat if change else None, digits, sign=True)
         if any(r.difference and r.difference.judged for r in table.rows):
             shown[DELTA_INTERVAL] = interval(change.stat if change and change.judged else None, digits, sign=True)
+        if any(r.difference and r.difference.images for r in table.rows):
+            shown[IMAGES_INTERVAL] = interval(change.images if change else None, digits, sign=True)
         shown["verdict"] = change.verdict if change else "–"
         if len(controls) > 1:
             shown[AGAINST] = row.against or "–"
@@ -108,5 +111,13 @@ def is_bold(table: Table, row: Row, column: str) -> bool:
 
 def spare(columns: Collection[str]) -> str | None:
     """The column that a narrow table can do without most easily."""
-    order = ("seconds", "gap", METRICS["val_error"].title, METRICS["train_error"].title, INTERVAL, DELTA_INTERVAL)
+    order = (
+        "seconds",
+        "gap",
+        METRICS["val_error"].title,
+        METRICS["train_error"].title,
+        INTERVAL,
+        IMAGES_INTERVAL,
+        DELTA_INTERVAL,
+    )
     return next((name for name in order if name in columns), None)

@@ -64,7 +64,9 @@ def _chart(rows: list[Row], key: str, label: str) -> dict[str, Any] | None:
         y = 8 + (HEIGHT - BOTTOM - 8) * (high - value) / ((high - low) or 1)
         return f"{x:.1f},{y:.1f}"
 
-    lines = [(" ".join(place(*point) for point in line), *_pen(i)) for i, line in curves if line]
+    # The first lines are the widest: one that lies on another does not hide it.
+    widths = [1.4 + 2.8 * (len(rows) - 1 - i) / max(len(rows) - 1, 1) for i in range(len(rows))]
+    lines = [(" ".join(place(*point) for point in line), *_pen(i), f"{widths[i]:.1f}") for i, line in curves if line]
     return {"label": label, "lines": lines, "first": first, "last": last, "low": f"{low:.3g}", "high": f"{high:.3g}"}
 
 
@@ -154,8 +156,8 @@ stroke-dasharray="{{ dash }}"/></svg> {{ name }}</li>
 <text x="42" y="14" text-anchor="end">{{ chart.high }}</text><text x="42" y="190" text-anchor="end">{{ chart.low }}</text>
 <text x="46" y="205">{{ chart.first }}</text><text x="352" y="205" text-anchor="end">{{ chart.last }}</text>
 <text x="199" y="216" text-anchor="middle">epoch</text>
-{% for points, colour, dash in chart.lines %}
-<polyline points="{{ points }}" fill="none" stroke="{{ colour }}" stroke-width="1.6" stroke-dasharray="{{ dash }}"/>
+{% for points, colour, dash, width in chart.lines %}
+<polyline points="{{ points }}" fill="none" stroke="{{ colour }}" stroke-width="{{ width }}" stroke-dasharray="{{ dash }}"/>
 {% endfor %}
 </svg>
 <figcaption>{{ chart.label }}</figcaption>

@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dlreg.report.comparable import alike, data_of, ended_early, other_data, repeated
+from dlreg.report.images import difference
 from dlreg.report.label import counterpart, describe, place, plainest, varying
 from dlreg.report.metrics import METRICS
 from dlreg.report.protocol import protocol_of
 from dlreg.report.question import Question
 from dlreg.report.stats import Stat
+from dlreg.report.summary import summary
 from dlreg.report.table import Published, Row, Table
 from dlreg.report.verdicts import Rows, Rule, verdicts
 from dlreg.run.result import STATUSES, Result
+
+NO_IMAGES = "no record of the images"  # under --population images, of runs that kept none
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
         if r.test and (r.test[question.select] or {}).get("samples")
     ]  # fmt: skip
     resolution = 100 / max(samples) if metric.counted and samples else 0.0
-    found = verdicts(rows, Rule(resolution, metric.better == "lower", question.margin))
+    found = verdicts(rows, Rule(resolution, metric.better == "lower", question.margin, question.population))
     names = [Row(group.label, {}, {}).name for group in groups]
     shown = [
         Row(
@@ -113,7 +117,9 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
     wrong = "; ".join(f"{names[i]}: {why}, which is no sample: left out" for i, why in twice.items())
     if wrong:
         lines["Warning"] = "; ".join(filter(None, [wrong, lines.get("Warning")]))
-    return Table(columns, list(question.metrics), shown, lines | protocol, question.select, question.margin)
+    table = Table(columns, list(question.metrics), shown, lines | protocol, question.select, question.margin)
+    words = summary(table)
+    return replace(table, protocol={"In words": words} | table.protocol) if words else table
 
 
 def _comparison(
@@ -128,7 +134,12 @@ def _comparison(
     pairs = [(i, j) for i, j in enumerate(controls) if j is not None and i not in apart]
     apart |= {i: why for i, j in pairs if (why := other_data(runs[i], runs[j]))}
     same = frozenset(i for i, j in pairs if i not in apart and i not in early and alike(runs[i], runs[j]))
-    return Rows(values, controls, early, apart, same)
+    images = {}
+    if question.metrics[0] == "test_error":
+        images = {i: d for i, j in pairs if i not in apart and (d := difference(runs[i], runs[j], question.select))}
+    if question.population == "images":
+        early |= {i: NO_IMAGES for i, _ in pairs if not {i} & {*apart, *early, *images}}
+    return Rows(values, controls, early, apart, same, images)
 
 
 def arranged(table: Table) -> Table:

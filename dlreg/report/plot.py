@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dlreg.errors import UserError
-from dlreg.report.cells import MARK, published
+from dlreg.report.dots import dots
+from dlreg.report.figure import STYLE, give_title, name_of
 from dlreg.report.html import COLOURS
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
@@ -27,21 +28,6 @@ KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
 PATTERNS = ("-", "--", ":", "-.")
 MARKERS = "os^Dv<>P"
 CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
-STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "dlreg",  # the same picture, the same bytes
-}
 
 
 def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
@@ -55,7 +41,7 @@ def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
     if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
     with rc_context(STYLE):
-        figure = {"curves": _curves, "dots": _dots, "sweep": _sweep}[kind](table)
+        figure = {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table)
         figure.set_layout_engine("constrained")
         buffer = io.BytesIO()
         if style == "png":
@@ -76,7 +62,9 @@ def _curves(table: Table) -> Figure:
             epochs, means = [e for e, _ in points], [s.mean for _, s in points]
             spread = [s.sd or 0.0 for _, s in points]
             colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
-            axes.plot(epochs, means, pattern, color=colour, label=_label(row))
+            # The first lines are the widest: one that lies on another does not hide it.
+            width = 1.2 + 2.4 * (len(rows) - 1 - i) / max(len(rows) - 1, 1)
+            axes.plot(epochs, means, pattern, color=colour, linewidth=width, label=name_of(row))
             low = [max(m - s, 0.0) for m, s in zip(means, spread, strict=True)]
             high = [m + s for m, s in zip(means, spread, strict=True)]
             axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -84,48 +72,7 @@ def _curves(table: Table) -> Figure:
         _log_if_wide(axes, [s.mean for row in rows for _, s in curve(row.runs, key)])
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(rows)))
-    _title(figure, table, "mean over seeds; band: ± one standard deviation")
-    return figure
-
-
-def _dots(table: Table) -> Figure:
-    """Each row's mean with its 95 % interval, every seed as a small dot, and the published value as a mark."""
-    name = table.metrics[0]
-    rows = [row for row in table.rows if row.metrics[name]]
-    figure = Figure(figsize=(6.2, 1.4 + 0.3 * len(rows)), dpi=200)
-    axes = figure.subplots()
-    unsure = False
-    seeds = [[v for r in row.runs if (v := METRICS[name].of(r, table.select)) is not None] for row in rows]
-    low, high = _reach([v for values in seeds for v in values])
-    for i, (row, values) in enumerate(zip(rows, seeds, strict=True)):
-        stat = row.metrics[name]
-        assert stat
-        axes.plot(values, [i] * len(values), "o", color="#999999", markersize=3, zorder=2)
-        if stat.low is not None and stat.high is not None:
-            axes.plot([stat.low, stat.high], [i, i], "-", color=COLOURS[0], linewidth=2, zorder=1)
-        axes.plot([stat.mean], [i], "o", color=COLOURS[0], markersize=7 if row.best else 5.5, zorder=3)
-        if paper := row.published.get(name):
-            unsure |= paper.why_not is not None
-            face = "none" if paper.why_not else COLOURS[1]
-            if not low <= paper.value <= high:  # it would squeeze what was measured: named beside the axis instead
-                arrow = "\N{LEFTWARDS ARROW}" if paper.value < low else "\N{RIGHTWARDS ARROW}"
-                text = f"{arrow} {published(paper, METRICS[name].digits)}"
-                axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=COLOURS[1])
-                continue
-            axes.plot([paper.value], [i], "D", color=COLOURS[1], markerfacecolor=face, markersize=5, zorder=4)
-    axes.set_yticks(range(len(rows)), [_label(row) for row in rows])
-    for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
-        tick.set_fontweight("bold" if row.best else "normal")
-    axes.set(xlabel=METRICS[name].title, ylim=(len(rows) - 0.5, -0.5))
-    axes.grid(axis="y", visible=False)
-    _zoom(axes, rows, name, low, high)
-    axes.plot([], [], "o", color="#999999", markersize=3, label="one seed")
-    axes.plot([], [], "o-", color=COLOURS[0], linewidth=2, label="mean, 95 % interval")
-    if any(name in row.published for row in rows):
-        label = f"published{f' ({MARK} hollow: not comparable)' if unsure else ''}"
-        axes.plot([], [], "D", color=COLOURS[1], markerfacecolor="none" if unsure else COLOURS[1], label=label)
-    figure.legend(loc="outside lower center", ncols=3)
-    _title(figure, table)
+    give_title(figure, table, "mean over seeds; band: ± one standard deviation")
     return figure
 
 
@@ -161,7 +108,7 @@ def _sweep(table: Table) -> Figure:
             )
     for row in table.rows:
         if (flat := row.metrics[name]) and _number(row.label.get(parameter, "")) is None:
-            axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=_label(row))
+            axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))
     values = sorted({v for points in lines.values() for v, _ in points})
     axes.set(xlabel=parameter, ylabel="%" if METRICS[name].title.endswith("%") else METRICS[name].title)
     if geometric(values):
@@ -170,7 +117,7 @@ def _sweep(table: Table) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
     figure.legend(loc="outside lower center", ncols=2)
-    _title(figure, table, "bars: 95 % interval of the mean")
+    give_title(figure, table, "bars: 95 % interval of the mean")
     return figure
 
 
@@ -202,33 +149,8 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _label(row: Row) -> str:
-    return row.name.replace("$", r"\$")  # not mathematics
-
-
-def _title(figure: Figure, table: Table, note: str = "") -> None:
-    lines = [line for line in (table.title.replace("$", r"\$"), note) if line]
-    if lines:
-        figure.suptitle("\n".join(lines), fontsize=9)
-
-
 def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
     """Two orders of magnitude and more are read on a logarithmic axis."""
     positive = [v for v in values if v > 0]
     if len(positive) == len(values) and positive and max(positive) > 100 * min(positive):
         axes.set_yscale("log")
-
-
-def _reach(values: Sequence[float]) -> tuple[float, float]:
-    """As far as the axis goes for a published value: twice the range of what was measured, to either side."""
-    span = max(max(values) - min(values), 0.05 * max(values))
-    return min(values) - 2 * span, max(values) + 2 * span
-
-
-def _zoom(axes: Axes, rows: Sequence[Row], name: str, low: float, high: float) -> None:
-    """Wide intervals of few seeds must not push the means together: the axis follows means and published values."""
-    anchors = [s.mean for row in rows if (s := row.metrics[name])]
-    anchors += [p.value for row in rows if (p := row.published.get(name)) and low <= p.value <= high]
-    margin = max(0.6 * (max(anchors) - min(anchors)), 0.05 * max(anchors), 1e-9)
-    left, right = axes.get_xlim()
-    axes.set_xlim(max(left, min(anchors) - margin, 0.0), min(right, max(anchors) + margin))

@@ -113,10 +113,21 @@ def _verdicts(rows: Sequence[Row], question: Question, test: str) -> str:
         text += f"; {test}; not decided: neither shown to differ nor shown to be equal"
         if question.margin is not None:
             text += f"; equivalent: two one-sided tests put it within {question.margin:g}, at 5 % for all rows together"
-        text += (
-            "; bold: best, and different from every other row. Verdicts are about training again on these test images"
-        )
-    return text
+        text += "; bold: best, and different from every other row"
+    return f"{text}. {_population(rows, question)}" if test else text
+
+
+def _population(rows: Sequence[Row], question: Question) -> str:
+    """In plain words, what the intervals and the verdicts are about."""
+    known = any(row.difference and row.difference.images for row in rows)
+    text = "95 % of Δ says what training again would give on these test images"
+    if known:
+        text += "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
+    elif METRICS[question.metrics[0]].counted:
+        text += "; the runs kept no record of which images were wrong, so nothing is said of other test images"
+    if question.population == "images":
+        return text + ". Verdicts hold for both"
+    return text + ". Verdicts are about these test images"
 
 
 def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:

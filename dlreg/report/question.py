@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from dlreg.report.metrics import Select
+
+Population = Literal["seeds", "images"]
 
 COLUMNS = ("test_error", "val_error", "gap", "seconds")  # of a table of folders; the first one is judged
 
@@ -17,3 +20,4 @@ class Question:
     metrics: Sequence[str] = COLUMNS  # the first one is the one that verdicts are about
     select: Select = "last"
     margin: float | None = None  # a difference below it does not matter, in the unit of the first metric
+    population: Population = "seeds"  # over what a verdict must hold: new seeds alone, or new test images as well

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dlreg.report.contrasts import LEAST_PAIRS, LEAST_SEEDS, OWN, Contrasts, detectable, measure
-from dlreg.report.stats import ALPHA, Stat
+from dlreg.report.images import Crossed
+from dlreg.report.question import Population
+from dlreg.report.stats import ALPHA, Stat, holm
 
 Values = Mapping[int, float]  # seed -> the judged number
 MOST_SEEDS = 100  # beyond which no number of seeds is advised
@@ -21,6 +23,7 @@ class Rule:
     resolution: float = 0.0  # the step in which they come
     lower_is_better: bool = True
     margin: float | None = None  # differences below it do not matter
+    population: Population = "seeds"  # over what a difference must hold: new seeds alone, or new test images as well
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Difference:
     detectable: float | None = (
         None  # the smallest difference that as many seeds show with 80 % power, by the row's own spread
     )
+    images: Stat | None = None  # the difference over new seeds and new test images, by itself
     seeds_needed: int | None = None  # that would settle a difference like this one, with 80 % power
 
     @property
@@ -61,6 +65,9 @@ class Rows:
     barred: Mapping[int, str] = field(default_factory=dict)  # row -> why no verdict is given on it
     apart: Mapping[int, str] = field(default_factory=dict)  # row -> why it has no difference at all
     same: frozenset[int] = frozenset()  # rows whose runs are their control's
+    images: Mapping[int, Crossed] = field(
+        default_factory=dict
+    )  # row -> its difference over seeds and images, where known
 
     def shared(self, i: int, j: int) -> list[int]:
         """The seeds that both rows have."""
@@ -80,7 +87,7 @@ def verdicts(rows: Rows, rule: Rule) -> Verdicts:
     """The verdict on every row that has a control; rows that can be judged are one family."""
     pairs = [(i, j) for i, j in enumerate(rows.controls) if j is not None and rows.judgeable(i, j)]
     found = _measured(rows, pairs, rule) if pairs else None
-    judged = _judged(found, rule) if found else []
+    judged = _judged(found, rule, [rows.images.get(i) for i, _ in pairs]) if found else []
     by_row: dict[int, Difference | None] = {i: d for (i, _), d in zip(pairs, judged, strict=True)}
     differences = [
         None if j is None else by_row[i] if i in by_row else _unjudged(rows, i, j) for i, j in enumerate(rows.controls)
@@ -96,20 +103,34 @@ def _measured(rows: Rows, pairs: Sequence[tuple[int, int]], rule: Rule) -> Contr
     return measure(matrix[:, seeds], pairs, rule.resolution)
 
 
-def _judged(found: Contrasts, rule: Rule) -> list[Difference]:
+def _judged(found: Contrasts, rule: Rule, images: Sequence[Crossed | None]) -> list[Difference]:
     half, p, adjusted = found.half_width, found.p, found.p_adjusted
     equivalent = None if rule.margin is None else found.p_equivalent(rule.margin)
+    if rule.population == "images":  # both must say so; judge lets in only rows that have a record of the images
+        known = [c for c in images if c]
+        adjusted = np.maximum(adjusted, holm(np.array([float(c.p) for c in known])))
+        if rule.margin is not None and equivalent is not None:
+            apart = holm(np.array([float(c.p_equivalent(rule.margin)) for c in known]))
+            equivalent = np.maximum(equivalent, apart)
     rows = found.df // (found.seeds - 1) + 1 if found.pooled else None
     differences = []
     for k, mean in enumerate(found.mean.tolist()):
-        n, sd = int(found.n[k]), float(found.sd[k])
-        stat = Stat(n, mean, float(found.raw_sd[k]), mean - float(half[k]), mean + float(half[k]))
+        n, sd, raw = int(found.n[k]), float(found.sd[k]), float(found.raw_sd[k])
+        stat = Stat(n, mean, raw, mean - float(half[k]), mean + float(half[k]))
         same = None if equivalent is None else float(equivalent[k])
         verdict = _verdict(mean, float(adjusted[k]), same, rule)
         least = sd * detectable(n, len(p), rows) if sd else None
         needed = _needed(stat, sd, rule, (len(p), rows)) if verdict == "not decided" else None
-        differences.append(Difference(stat, verdict, float(p[k]), float(adjusted[k]), same, least, needed))
+        over = _over_images(images[k], n)
+        differences.append(Difference(stat, verdict, float(p[k]), float(adjusted[k]), same, least, over, needed))
     return differences
+
+
+def _over_images(found: Crossed | None, n: int) -> Stat | None:
+    if found is None:
+        return None
+    mean, half = float(found.mean), float(found.half_width)
+    return Stat(n, mean, None, mean - half, mean + half)
 
 
 def _verdict(mean: float, p: float, p_equivalent: float | None, rule: Rule) -> str:

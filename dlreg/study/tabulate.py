@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
-from dlreg.report.question import Question
+from dlreg.report.protocol import duration
+from dlreg.report.question import Population, Question
 from dlreg.report.table import Published, Table
 from dlreg.study.file import PublishedCell
 from dlreg.study.plan import Plan, filled
 
+MOST_SEEDS = 32  # up to which runs are looked for that the table leaves out
 
-def table(planned: Plan, margin: float | None = None) -> Table:
+
+def table(planned: Plan, margin: float | None = None, population: Population = "seeds") -> Table:
     """What there is of the study, every planned run accounted for. `margin` takes the place of the study's own."""
     study = planned.study
     labels = [row.row.label for row in planned.rows]
@@ -23,13 +26,20 @@ def table(planned: Plan, margin: float | None = None) -> Table:
         missing = len(planned.seeds) - len(results)
         control = labels.index(row.row.against) if row.row.against else None
         groups.append(Group({"method": row.label}, results, missing, published, note, control))
-    extra = {"Source": study.source, "Published": study.published, "Tuning": _tuning(planned)}
+    extra = {
+        "Source": study.source,
+        "Published": study.published,
+        "Tuning": _tuning(planned),
+        "Left out": _left_out(planned),
+    }
     if planned.changes:
         extra["Changed"] = " ".join(planned.changes)
     judged = judge(
         groups,
         labels.index(study.baseline) if study.baseline else None,
-        Question(list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin),
+        Question(
+            list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin, population
+        ),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
@@ -51,6 +61,21 @@ def _tuning(planned: Plan) -> str:
     for row in planned.rows:
         chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.trials else ""
         parts.append(f"{row.label}: {len(row.trials) or 'no'} settings{chosen}")
+    seconds = sum(r.seconds or 0.0 for cell in planned.trial_cells if (r := cell.experiment.finished()))
+    parts[-1] += f". The trials took {duration(seconds)}, which Budget leaves out" if seconds else ""
     unequal = len({len(row.trials) for row in planned.rows}) > 1
     seeds = ", ".join(map(str, planned.study.tune_seeds))
     return f"{'UNEQUAL budgets. ' * unequal}By validation error on seed {seeds} (not reported). {'; '.join(parts)}"
+
+
+def _left_out(planned: Plan) -> str:
+    """Runs of these rows with other seeds: they are there, and not in the table."""
+    found: dict[int, int] = {}
+    for row in planned.rows:
+        for seed in set(range(MOST_SEEDS)) - set(planned.seeds) if row.cells else ():
+            if row.cells[0].experiment.with_seed(seed).finished():
+                found[seed] = found.get(seed, 0) + 1
+    if not found:
+        return ""
+    every = sorted({*planned.seeds, *found})
+    return f"{sum(found.values())} runs of other seeds that are there; seeds={','.join(map(str, every))} takes them in"

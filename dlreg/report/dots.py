@@ -1,0 +1,146 @@
+"""Rows as dots with intervals, and beside them what is judged: the differences, with the margin as a band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlreg.report.cells import MARK, published
+from dlreg.report.figure import give_title, name_of
+from dlreg.report.html import COLOURS
+from dlreg.report.metrics import METRICS
+from dlreg.report.stats import Stat
+from dlreg.report.table import Row, Table
+
+GREY, LIGHT = "#999999", "#cccccc"
+BLUE, RED = COLOURS[0], COLOURS[1]
+LEFT, RIGHT = "\N{LEFTWARDS ARROW}", "\N{RIGHTWARDS ARROW}"
+
+
+def dots(table: Table) -> Figure:
+    """Two panels on the same rows: the numbers, and their differences to what each row is compared with."""
+    rows = table.rows
+    compared = any(row.difference and row.difference.stat for row in rows)
+    figure = Figure(figsize=(9.4 if compared else 6.2, 1.6 + 0.3 * len(rows)), dpi=200)
+    panels = figure.subplots(1, 2 if compared else 1, sharey=True, squeeze=False)[0]
+    _numbers(panels[0], table)
+    if compared:
+        _differences(panels[1], table)
+    for axes in panels:
+        axes.grid(axis="y", visible=False)
+    panels[0].set_yticks(range(len(rows)), [_tick(row) for row in rows])
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.legend(loc="outside lower center", ncols=3)
+    give_title(figure, table)
+    return figure
+
+
+def _tick(row: Row) -> str:
+    """The name, and what became of its seeds where that is not `done`."""
+    lost = ", ".join(f"{n} {status}" for status, n in row.status.items() if status != "done")
+    return name_of(row) + (f" ({lost} of {sum(row.status.values())})" if lost else "")
+
+
+def _whole(row: Row) -> bool:
+    """Whether no planned seed diverged or failed: only then is the mean one of the row."""
+    return not row.status.get("diverged") and not row.status.get("failed")
+
+
+def _numbers(axes: Axes, table: Table) -> None:
+    """Each row's mean with its 95 % interval, every seed as a small dot, and the published value as a mark."""
+    name = table.metrics[0]
+    metric = METRICS[name]
+    seeds = [[v for r in row.runs if (v := metric.of(r, table.select)) is not None] for row in table.rows]
+    measured = [v for values in seeds for v in values]
+    near = _reach(measured)
+    stats = [row.metrics[name] for row in table.rows]
+    shown = [p.value for row in table.rows if (p := row.published.get(name)) and near[0] <= p.value <= near[1]]
+    axes.set(xlabel=metric.title, xlim=_limits([s.mean for s in stats if s] + shown, measured))
+    for i, (row, values) in enumerate(zip(table.rows, seeds, strict=True)):
+        axes.plot(values, [i] * len(values), "o", color=GREY, markersize=3, zorder=2)
+        _bar(axes, i, row.metrics[name], _whole(row), 7 if row.best else 5.5)
+    _published(axes, table, near)
+    axes.plot([], [], "o", color=GREY, markersize=3, label="one seed")
+    axes.plot([], [], "o-", color=BLUE, linewidth=2, label="mean, 95 % interval")
+    if not all(_whole(row) for row in table.rows):
+        axes.plot([], [], "o", color=BLUE, markerfacecolor="white", label="without the seeds that diverged or failed")
+
+
+def _differences(axes: Axes, table: Table) -> None:
+    """What the verdicts rest on: the interval of each difference, by its side that over new images; the margin as a band."""
+    metric = METRICS[table.metrics[0]]
+    found = [row.difference for row in table.rows]
+    means = [d.stat.mean for d in found if d and d.stat]
+    margin = table.margin or 0.0
+    axes.set(xlabel=f"difference in {metric.title}, {metric.better} is better")
+    axes.set_xlim(_limits([0.0, -margin, margin, *means], means))
+    axes.axvline(0, color="#555555", linewidth=1, zorder=0)
+    if margin:
+        axes.axvspan(-margin, margin, color=LIGHT, alpha=0.5, zorder=0, linewidth=0, label=f"within {margin:g}")
+    for i, (row, d) in enumerate(zip(table.rows, found, strict=True)):
+        if d and d.images:
+            _interval(axes, i + 0.22, d.images, COLOURS[2])
+        if d and d.stat:
+            _bar(axes, i, d.stat if d.judged else Stat(d.stat.n, d.stat.mean, None, None, None), d.judged, 5.5)
+        text = "baseline" if row.baseline else d.verdict if d else ""
+        axes.text(1.02, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+    if any(d and d.images for d in found):
+        axes.plot([], [], "-", color=COLOURS[2], linewidth=2, label="over new test images as well")
+
+
+def _bar(axes: Axes, at: float, stat: Stat | None, whole: bool, size: float) -> None:
+    """A mean and its interval; the mean is hollow where the row is not whole."""
+    if stat is None:
+        axes.text(0.5, at, "no number", transform=axes.get_yaxis_transform(), va="center", ha="center", color=GREY)
+        return
+    _interval(axes, at, stat, BLUE)
+    axes.plot([stat.mean], [at], "o", color=BLUE, markerfacecolor=BLUE if whole else "white", markersize=size, zorder=3)
+
+
+def _interval(axes: Axes, at: float, stat: Stat, colour: str) -> None:
+    """What lies beyond the axis ends in an arrow head there."""
+    if stat.low is None or stat.high is None:
+        return
+    low, high = axes.get_xlim()
+    axes.plot([max(stat.low, low), min(stat.high, high)], [at, at], "-", color=colour, linewidth=2, zorder=1)
+    for cut, edge, head in ((stat.low < low, low, "<"), (stat.high > high, high, ">")):
+        if cut:
+            axes.plot([edge], [at], head, color=colour, markersize=6, zorder=5, clip_on=False)
+
+
+def _published(axes: Axes, table: Table, near: tuple[float, float]) -> None:
+    """What a paper prints; far away it would squeeze what was measured, and is named beside the axis instead."""
+    name = table.metrics[0]
+    values = [(i, p) for i, row in enumerate(table.rows) if (p := row.published.get(name))]
+    for i, paper in values:
+        if near[0] <= paper.value <= near[1]:
+            face = "none" if paper.why_not else RED
+            axes.plot([paper.value], [i], "D", color=RED, markerfacecolor=face, markersize=5, zorder=4)
+            continue
+        text = f"{LEFT if paper.value < near[0] else RIGHT} {published(paper, METRICS[name].digits)}"
+        axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=RED, fontsize=8)
+    if values:
+        unsure = any(paper.why_not for _, paper in values)
+        label = f"published{f' ({MARK} hollow: not comparable)' if unsure else ''}"
+        axes.plot([], [], "D", color=RED, markerfacecolor="none" if unsure else RED, label=label)
+
+
+def _reach(values: Sequence[float]) -> tuple[float, float]:
+    """As far as the axis goes for a published value: twice the range of what was measured, to either side."""
+    span = max(max(values) - min(values), 0.05 * abs(max(values)))
+    return min(values) - 2 * span, max(values) + 2 * span
+
+
+def _limits(anchors: Sequence[float], points: Sequence[float]) -> tuple[float, float]:
+    """The axis: intervals of few seeds must not push the means together, so it follows `anchors`, and holds every point.
+
+    What cannot be negative is not drawn below zero.
+    """
+    room = max(0.6 * (max(anchors) - min(anchors)), 0.05 * max(map(abs, anchors)), 1e-9)
+    low, high = min(anchors) - room, max(anchors) + room
+    if min(anchors) >= 0:
+        low = max(low, 0.0)
+    margin = 0.02 * (high - low)
+    return min([low, *(p - margin for p in points)]), max([high, *(p + margin for p in points)])
