@@ -5,6 +5,8 @@ import itertools
 import pytest
 import torch
 from conftest import Silent
+from torch import nn
+from toy import begun
 
 from dlreg.config.build import locate
 from dlreg.config.compose import compose
@@ -12,13 +14,18 @@ from dlreg.config.options import options
 from dlreg.context import Progress
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
-from dlreg.model.blocks import weights
+from dlreg.model.blocks import acting, plain_name, weight_layers, weights
+from dlreg.norm.weights import weight
+from dlreg.reg.additive import WeightNoise
 from dlreg.reg.averages import gather_statistics
 from dlreg.reg.base import Regularizer
+from dlreg.reg.l0 import L0
+from dlreg.reg.maxnorm import Constraint
+from dlreg.reg.penalties import WeightPenalty
 from dlreg.run import parts
 from dlreg.run.experiment import Experiment
 from dlreg.run.fitter import Fitter
-from dlreg.run.loop import train_step
+from dlreg.run.loop import forward, train_step
 from dlreg.run.rehearse import rehearse
 
 TINY = ("epochs=2", "batch_size=full", "data.train_size=32", "data.val_size=16", "model.hidden=[6]")
@@ -62,6 +69,80 @@ def fitted(chosen):
 
 def tensors(model):
     return list(model.state_dict().values())
+
+
+ON_WEIGHTS = [
+    word for word in REGS if issubclass(locate("reg", {"_target_": _target(word)}), WeightPenalty | Constraint)
+]
+DISGUISES = {
+    "norm=weight": lambda model: [weight(layer) for layer in (model[0], model[2])],
+    "weight_noise": lambda model: begun(WeightNoise(sigma=0.3), model=model),
+    "l0": lambda model: begun(L0(alpha=1.0, start=0.7), model=model),
+    "norm=weight and noise": lambda model: [DISGUISES["norm=weight"](model), DISGUISES["weight_noise"](model)],
+}
+
+
+def small_net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+
+
+def values(model):
+    return [w.value.detach().clone() for w in acting(model)]
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("word", ON_WEIGHTS)
+def test_penalties_and_constraints_act_on_the_weights_that_act(word, biases, disguise, catalogue):
+    """The same as on a plain network whose weights are those that the disguised one works with."""
+    hidden, plain = small_net(), small_net()
+    DISGUISES[disguise](hidden)
+    with torch.no_grad():
+        for w in acting(hidden):
+            w.parameter.mul_(1 + torch.rand_like(w.parameter))
+        for p, value in zip(plain.parameters(), [values(hidden)[i] for i in _order(hidden, plain)], strict=True):
+            p.copy_(value)
+    node = {k: v for k, v in catalogue[word][word].items() if k != "_target_"}
+    node |= {"biases": biases} if "biases" in node else {"c": 0.5}
+    found = []
+    for model in (hidden, plain):
+        part = begun(locate("reg", catalogue[word][word])(**node), model=model.train())
+        part.context.lr, part.context.progress = 0.1, Progress(1, 2, 2)
+        with torch.no_grad():
+            for w in acting(model) if word == "l2_to" else []:
+                w.parameter.mul_(1.5)
+        part.batch(model, None, None)
+        part.project(model)  # so that the multiplier of a Lagrangian is not 0
+        part.context.progress = Progress(2, 3, 3)
+        loss = torch.as_tensor(part.penalty(model, None, None, None)).double()
+        part.batch(model, None, None)
+        part.project(model)
+        found.append((loss.detach(), values(model)))
+    assert torch.isclose(found[0][0], found[1][0], rtol=1e-12)
+    for ours, place in zip(found[1][1], _order(hidden, plain), strict=True):
+        assert torch.allclose(ours, found[0][1][place], rtol=1e-12, atol=1e-15)
+
+
+def _order(hidden, plain):
+    """Where the plain network's tensors are among the hidden one's: parametrized weights come after the biases."""
+    names = [plain_name(w.name) for w in acting(hidden)]
+    return [names.index(plain_name(w.name)) for w in acting(plain)]
+
+
+@pytest.mark.parametrize("noise", ["weight_noise", "l0"])
+@pytest.mark.parametrize("norm", sorted(options("norm")))
+def test_a_noisy_weight_is_drawn_once_in_a_pass(norm, noise, settings):
+    """However often layer, norm and penalty ask for it."""
+    made_parts, data = made(settings(*TINY, f"norm={norm}", f"reg=[{noise},l2]"))
+    drawn = []
+    for layer in weight_layers(made_parts.model):
+        layer.parametrizations.weight[-1].register_forward_hook(lambda *_, layer=layer: drawn.append(layer))
+    x, y = to_unit(data.train.x), torch.eye(data.classes)[data.train.y]
+    made_parts.context.begin_epoch(0)
+    made_parts.reg.parts["l2"].alpha = 0.0
+    forward(made_parts, x, y)
+    assert drawn == weight_layers(made_parts.model)
 
 
 DECIDERS = ("ema", "swa", "early_stopping")
@@ -116,7 +197,7 @@ def test_constraints_hold_whatever_else_acts_after_the_step(constraint, other, s
     for order in ([constraint, other], [other, constraint]):
         words = [f"reg=[{','.join(order)}]", f"reg.{constraint}.c=0.2", "optimizer.lr=0.5", *more]
         models.append(fitted(settings(*words))[0].last)
-        rows = [w.flatten(1).norm(dim=1) for w in weights(models[-1])]
+        rows = [w.value.flatten(1).norm(dim=1) for w in weights(models[-1])]
         longest = torch.cat(rows).max() if constraint == "maxnorm" else torch.cat(rows).norm()
         assert longest <= 0.2 * (1 + 1e-6)
     assert all(torch.equal(a, b) for a, b in zip(*map(tensors, models), strict=True))
@@ -129,9 +210,9 @@ def test_decoupled_decay_is_the_same_beside_every_optimizer(optimizer, settings)
     for reg in ("none", "weight_decay"):
         chosen = settings(*TINY, f"optimizer={optimizer}", f"reg={reg}", "epochs=1")
         made_parts, data = made(chosen)
-        before = [p.detach().clone() for p in weights(made_parts.model)]
+        before = [w.parameter.detach().clone() for w in weights(made_parts.model)]
         steps(made_parts, data, 1)
-        found[reg] = [p.detach() for p in weights(made_parts.model)]
+        found[reg] = [w.parameter.detach() for w in weights(made_parts.model)]
     lr = made_parts.optimizer.param_groups[0]["lr"]
     for w, plain, decayed in zip(before, *found.values(), strict=True):
         assert (plain - lr * 0.01 * w - decayed).abs().max() < 1e-6

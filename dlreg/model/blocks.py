@@ -118,6 +118,51 @@ def layer_name(parameter: str) -> str:
     return plain_name(parameter).rpartition(".")[0]
 
 
-def weights(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Every trainable weight tensor: biases and normalization parameters have one dimension and are left out."""
-    return (p for p in model.parameters() if p.requires_grad and p.dim() > 1)
+class Acting(NamedTuple):
+    """A tensor that the forward pass works with: a parameter, or what a parametrization makes of several.
+
+    `parameter` is the one that the tensor is proportional to: the lengths under weight normalization, else the weight
+    under noise and gates.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    parametrization: nn.Module | None
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor as evaluation uses it, without noise; differentiable."""
+        if self.parametrization is None:
+            return self.parameter
+        training = self.parametrization.training
+        try:
+            return self.parametrization.eval()()
+        finally:
+            self.parametrization.train(training)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each entry has an entry of the parameter of its own."""
+        return self.parametrization is None or hasattr(self.parametrization, "original")
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of `value`."""
+        return self.parameter.shape if self.elementwise else self.parametrization.original1.shape  # type: ignore[union-attr]
+
+
+def acting(model: nn.Module) -> list[Acting]:
+    """Every trainable tensor of the forward pass, biases and normalization parameters too; gates and directions are none."""
+    found = []
+    for name, p in model.named_parameters():
+        owner, _, last = name.rpartition(".")
+        if ".parametrizations." not in f".{name}":
+            found.append(Acting(name, p, None))
+        elif last in ("original", "original0"):
+            found.append(Acting(name, p, model.get_submodule(owner)))
+    return [tensor for tensor in found if tensor.parameter.requires_grad]
+
+
+def weights(model: nn.Module) -> list[Acting]:
+    """Every trainable weight that acts: biases and normalization parameters have one dimension and are left out."""
+    return [tensor for tensor in acting(model) if len(tensor.shape) > 1]

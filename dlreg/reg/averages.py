@@ -25,7 +25,7 @@ class EMA(Regularizer):
     Validation curves show the raw weights, and `best_val` holds those of its best epoch.
     """
 
-    turn = 2
+    rank = 2
 
     def __init__(self, *, decay: Decay) -> None:
         self.decay = decay

@@ -43,7 +43,9 @@ class Regularizer:
     stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
     needs_validation: ClassVar[bool] = False  # it chooses by the validation set
     needs_gradient: ClassVar[bool] = True  # its `gradient`, if it has one, would be missed where no gradient is taken
-    turn: ClassVar[int] = 0  # of `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
+    rank: ClassVar[int] = (
+        0  # of its `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
+    )
     makes_committee: bool = False  # its fit returns several models that predict together
     goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"
@@ -109,7 +111,7 @@ class Chain(Regularizer):
             verb: [part for part in self.parts.values() if getattr(type(part), verb) is not getattr(Regularizer, verb)]
             for verb in ("batch", "penalty", "gradient", "project", "end_epoch")
         }
-        self._acting["project"].sort(key=lambda part: part.turn)
+        self._acting["project"].sort(key=lambda part: part.rank)
         self._unheard: list[str] = []
 
     def begin(self, name: str, context: Context) -> None:
@@ -164,7 +166,7 @@ class Chain(Regularizer):
             part.gradient(model)
 
     def project(self, model: nn.Module) -> None:
-        """Each by its turn, and in order."""
+        """Each by its rank, and in order."""
         for part in self._acting["project"]:
             part.project(model)
 

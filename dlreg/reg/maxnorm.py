@@ -8,11 +8,23 @@ import torch
 from torch import nn
 
 from dlreg.hyper import Positive
-from dlreg.model.blocks import weights
+from dlreg.model.blocks import Acting, weights
 from dlreg.reg.base import Regularizer
 
 
-class MaxNorm(Regularizer):
+class Constraint(Regularizer):
+    """A bound on weights."""
+
+    _weights: list[Acting] | None = None
+
+    def weights(self, model: nn.Module) -> list[Acting]:
+        """What is bounded. The parameters of a fit never change identity."""
+        if self._weights is None:
+            self._weights = weights(model)
+        return self._weights
+
+
+class MaxNorm(Constraint):
     """After each update, every unit's incoming weight vector w is projected to $||w|| <= c$: $$w <- w min(1, c / ||w||)$$.
 
     Srebro, Rennie, Jaakkola (2004); Srivastava et al. (2014), section 5.1, https://jmlr.org/papers/v15/srivastava14a.html.
@@ -20,7 +32,7 @@ class MaxNorm(Regularizer):
     linear weight, or one output channel's kernel; biases are left out.
     """
 
-    turn = 1
+    rank = 1
     measured: ClassVar[str] = "the longest weight vector was"
 
     def __init__(self, *, c: Positive) -> None:
@@ -39,12 +51,13 @@ class MaxNorm(Regularizer):
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """Rescale the rows that are too long."""
-        rows = [w.flatten(1) for w in weights(model)]
-        norms = [torch.linalg.vector_norm(w, dim=1, keepdim=True) for w in rows]
-        longest = torch.cat([n.view(-1) for n in norms]).max()
+        ws = self.weights(model)
+        norms = [torch.linalg.vector_norm(w.value.flatten(1), dim=1) for w in ws]
+        longest = torch.cat(norms).max()
         self.state["longest"] = torch.maximum(self.state["longest"], longest)
         # c / max(norm, c) is exactly 1 for a row inside the ball: such a row keeps its bits.
         torch._foreach_clamp_min_(norms, self.c)
         torch._foreach_reciprocal_(norms)
         torch._foreach_mul_(norms, self.c)
-        torch._foreach_mul_(rows, norms)
+        rows = [n.view(-1, *[1] * (w.parameter.dim() - 1)) for n, w in zip(norms, ws, strict=True)]
+        torch._foreach_mul_([w.parameter for w in ws], rows)

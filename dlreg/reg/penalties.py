@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Fraction, NonNegative, Positive
-from dlreg.model.blocks import layer_name
+from dlreg.model.blocks import Acting, acting, layer_name, weights
 from dlreg.reg.base import Regularizer
 
 Layers = dict[str, NonNegative] | None  # pattern -> strength
@@ -29,8 +29,8 @@ class WeightPenalty(Regularizer):
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Check the patterns, while the options that come later may still rename parameters."""
-        self._terms: list[tuple[str, float, nn.Parameter]] | None = None
-        names = list(dict.fromkeys(layer_name(name) for name, _ in self._parameters(model)))
+        self._terms: list[tuple[float, Acting]] | None = None
+        names = list(dict.fromkeys(layer_name(w.name) for w in self._places(model)))
         for pattern in self.layers:
             if not any(fnmatchcase(name, pattern) for name in names):
                 raise UserError(
@@ -38,19 +38,19 @@ class WeightPenalty(Regularizer):
                 )
         return model
 
-    def terms(self, model: nn.Module) -> list[tuple[str, float, nn.Parameter]]:
-        """(name, strength, parameter) for every strength above 0. The parameters of a fit never change identity."""
+    def terms(self, model: nn.Module) -> list[tuple[float, Acting]]:
+        """(strength, weight that acts) for every strength above 0. The parameters of a fit never change identity."""
         if self._terms is None:
-            found = [(name, self._strength(name), p) for name, p in self._parameters(model)]
-            self._terms = [term for term in found if term[1]]
+            found = [(self._strength(w.name), w) for w in self._places(model)]
+            self._terms = [term for term in found if term[0]]
         return self._terms
 
     def remark(self) -> str | None:
         """When every strength is 0."""
         return None if self.alpha or any(self.layers.values()) else f"{self.name} has strength 0"
 
-    def _parameters(self, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-        return [(n, p) for n, p in model.named_parameters() if p.requires_grad and (p.dim() > 1 or self.biases)]
+    def _places(self, model: nn.Module) -> list[Acting]:
+        return acting(model) if self.biases else weights(model)
 
     def _strength(self, name: str) -> float:
         layer = layer_name(name)
@@ -67,7 +67,7 @@ class L2(WeightPenalty):
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """(alpha / 2) sum w^2."""
-        return half_squares([(a, p) for _, a, p in self.terms(model)])
+        return half_squares([(a, w.value) for a, w in self.terms(model)])
 
 
 class L1(WeightPenalty):
@@ -96,14 +96,23 @@ class L1(WeightPenalty):
         """alpha sum |w|, in the subgradient form."""
         if self.form == "proximal":
             return 0.0
-        return sum((a * p.abs().sum() for _, a, p in self.terms(model)), 0.0)
+        return sum((a * w.value.abs().sum() for a, w in self.terms(model)), 0.0)
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """The proximal form needs weights that can be zero one by one."""
+        model = super().setup(model)
+        if self.form == "proximal" and not all(w.elementwise for w in self._places(model)):
+            raise UserError(
+                f"reg.{self.name}.form=proximal sets single weights to zero, and norm=weight has none: directions"
+            )
+        return model
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """The soft threshold, in the proximal form."""
         if self.form == "proximal":
-            for _, a, p in self.terms(model):
-                p.copy_(nn.functional.softshrink(p, a * self.context.lr))
+            for a, w in self.terms(model):
+                w.parameter.copy_(nn.functional.softshrink(w.parameter, a * self.context.lr))
 
 
 class L1Late(L1):
@@ -126,7 +135,7 @@ class L1Late(L1):
         super().__init__(alpha=alpha, layers=layers, biases=biases, form=form)
         self.after = after
 
-    def terms(self, model: nn.Module) -> list[tuple[str, float, nn.Parameter]]:
+    def terms(self, model: nn.Module) -> list[tuple[float, Acting]]:
         """None before its time."""
         return super().terms(model) if self.context.progress.fraction >= self.after else []
 
@@ -145,7 +154,8 @@ class Lq(WeightPenalty):
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """(alpha / 2) sum |w|^q."""
-        sizes = ((a, p.abs() if self.q >= 1 else p.abs().clamp_min(self.eps)) for _, a, p in self.terms(model))
+        sizes = ((a, w.value.abs()) for a, w in self.terms(model))
+        sizes = ((a, size if self.q >= 1 else size.clamp_min(self.eps)) for a, size in sizes)
         return sum((a / 2 * size.pow(self.q).sum() for a, size in sizes), 0.0)
 
 
@@ -161,9 +171,9 @@ class ElasticNet(WeightPenalty):
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """Both parts."""
-        terms, r = self.terms(model), self.l1_ratio
-        lasso = sum((a * r * p.abs().sum() for _, a, p in terms), 0.0) if r else 0.0
-        return lasso + half_squares([(a * (1 - r), p) for _, a, p in terms])
+        terms, r = [(a, w.value) for a, w in self.terms(model)], self.l1_ratio
+        lasso = sum((a * r * w.abs().sum() for a, w in terms), 0.0) if r else 0.0
+        return lasso + half_squares([(a * (1 - r), w) for a, w in terms])
 
 
 def half_squares(terms: Sequence[tuple[float, Tensor]]) -> Tensor | float:
@@ -179,7 +189,7 @@ class _HalfSquares(torch.autograd.Function):
     def forward(ctx: Any, alphas: list[float], *ws: Tensor) -> Tensor:
         ctx.alphas = alphas
         ctx.save_for_backward(*ws)
-        squares = torch.stack([w.view(-1).dot(w.view(-1)) for w in ws])
+        squares = torch.stack([w.reshape(-1).dot(w.reshape(-1)) for w in ws])
         return sum(a / 2 * square for a, square in zip(alphas, squares, strict=True))
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from dlreg import durable
 from dlreg.errors import UserError
 from dlreg.hyper import NonNegative
-from dlreg.model.blocks import WEIGHT_LAYERS, layer_name, plain_name
+from dlreg.model.blocks import WEIGHT_LAYERS, Acting, layer_name, plain_name, weights
 from dlreg.reg.base import Regularizer
 from dlreg.reg.penalties import Layers, WeightPenalty, half_squares
 
@@ -34,30 +34,34 @@ class L2To(WeightPenalty):
     def setup(self, model: nn.Module) -> nn.Module:
         """Remember the point."""
         model = super().setup(model)
-        named = self._parameters(model)
-        points = [p.detach().clone() for _, p in named] if self.weights is None else self._given(named, self.weights)
-        self._place = {p: i for i, (_, p) in enumerate(named)}
+        ws = self._places(model)
+        points = [w.value.detach().clone() for w in ws] if self.weights is None else self._given(ws, self.weights)
+        self._place = {w.parameter: i for i, w in enumerate(ws)}
         self.state["points"] = points
         return model
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """(alpha / 2) sum (w - b)^2."""
         points = self.state["points"]
-        return half_squares([(a, p - points[self._place[p]]) for _, a, p in self.terms(model)])
+        return half_squares([(a, w.value - points[self._place[w.parameter]]) for a, w in self.terms(model)])
 
-    def _given(self, named: list[tuple[str, nn.Parameter]], folder: str) -> list[Tensor]:
-        """The last weights of the run in `folder`, in the order of `named`."""
+    def _given(self, ws: list[Acting], folder: str) -> list[Tensor]:
+        """The last weights of the run in `folder`, in the order of `ws`."""
         path = Path(folder).expanduser() / "weights"
         content = durable.read_listed(path.parent, path.name)
         if content is None:
             raise UserError(f"reg.{self.name}.weights={folder} is no finished run's folder: {path} cannot be read")
         saved = torch.load(io.BytesIO(content), map_location=self.context.device, weights_only=True)["last"]
-        plain = {plain_name(name): tensor for name, tensor in saved.items()}
-        points = [saved.get(name, plain.get(plain_name(name))) for name, _ in named]
-        for (name, p), point in zip(named, points, strict=True):
-            if point is None or point.shape != p.shape:
-                shape = tuple(p.shape)
-                raise UserError(f"reg.{self.name}.weights={folder} holds no {plain_name(name)} of shape {shape}")
+        plain = {plain_name(name): tensor for name, tensor in saved.items() if not name.endswith("original0")}
+        for name in (name for name in saved if name.endswith("original0")):  # the lengths of what is in `plain`
+            v = plain[plain_name(name)]
+            factor = saved[name] / torch.linalg.vector_norm(v.flatten(1), dim=1)
+            plain[plain_name(name)] = v * factor.view(-1, *[1] * (v.dim() - 1))
+        points = [plain.get(plain_name(w.name)) for w in ws]
+        for w, point in zip(ws, points, strict=True):
+            shape = tuple(w.value.shape)
+            if point is None or point.shape != shape:
+                raise UserError(f"reg.{self.name}.weights={folder} holds no {plain_name(w.name)} of shape {shape}")
         return points
 
 
@@ -77,15 +81,14 @@ class Tie(Regularizer):
         owners = {layer_name(f"{name}.weight"): m for name, m in model.named_modules() if isinstance(m, WEIGHT_LAYERS)}
         if self.between is not None and not (len(set(self.between)) == 2 and set(self.between) <= set(owners)):
             raise UserError(f"reg.{self.name}.between={self.between} must name two of {', '.join(owners)}")
-        places = [_place(owners[name]) for name in self.between or owners]
-        found = [(p, q) for p, q in zip(places[:-1], places[1:], strict=True) if _weight(p).shape == _weight(q).shape]
-        if self.between is not None and not found:
-            shapes = " and ".join(str(tuple(_weight(place).shape)) for place in places)
-            raise UserError(f"reg.{self.name}.between={self.between} differ in shape: {shapes}")
-        if self.form == "hard":
-            for first, (module, attribute) in found:
-                setattr(module, attribute, _weight(first))
-        self.pairs = [(_weight(p), _weight(q)) for p, q in found]
+        layers = [owners[name] for name in self.between or owners]
+        shapes = [tuple(weights(layer)[0].shape) for layer in layers]
+        self.pairs = [layers[i : i + 2] for i in range(len(layers) - 1) if shapes[i] == shapes[i + 1]]
+        if self.between is not None and not self.pairs:
+            text = " and ".join(map(str, shapes))
+            raise UserError(f"reg.{self.name}.between={self.between} differ in shape: {text}")
+        for first, second in self.pairs if self.form == "hard" else []:
+            _share(first, second)
         return model
 
     def remark(self) -> str | None:
@@ -94,13 +97,15 @@ class Tie(Regularizer):
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """(alpha / 2) ||w_a - w_b||^2, in the soft form."""
-        return half_squares([(self.alpha, a - b) for a, b in self.pairs]) if self.form == "soft" else 0.0
+        if self.form == "hard":
+            return 0.0
+        pairs = ([weights(layer)[0].value for layer in pair] for pair in self.pairs)
+        return half_squares([(self.alpha, a - b) for a, b in pairs])
 
 
-def _place(layer: nn.Module) -> tuple[nn.Module, str]:
-    """The module and attribute where the layer's weight parameter lies: parametrizations move it."""
-    return (layer.parametrizations.weight, "original") if is_parametrized(layer, "weight") else (layer, "weight")
-
-
-def _weight(place: tuple[nn.Module, str]) -> nn.Parameter:
-    return getattr(*place)
+def _share(first: nn.Module, second: nn.Module) -> None:
+    """Give the second layer the first one's weight: the parameters themselves, wherever parametrizations moved them."""
+    owners: list[Any] = [m.parametrizations.weight if is_parametrized(m, "weight") else m for m in (first, second)]
+    for name in ("weight", "original", "original0", "original1"):
+        if isinstance(getattr(owners[0], name, None), nn.Parameter):
+            setattr(owners[1], name, getattr(owners[0], name))

@@ -27,12 +27,12 @@ class WeightDecay(WeightPenalty):
         """Remember the weights of this update, at its first batch."""
         step = self.context.progress.step
         if step != self._before[0]:
-            self._before = step, [p.clone() for _, _, p in self.terms(model)]
+            self._before = step, [w.parameter.clone() for _, w in self.terms(model)]
         return x, y
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """Decay what they were."""
         if terms := self.terms(model):
-            decays = torch._foreach_mul(self._before[1], [self.context.lr * a for _, a, _ in terms])
-            torch._foreach_sub_([p for _, _, p in terms], decays)
+            decays = torch._foreach_mul(self._before[1], [self.context.lr * a for a, _ in terms])
+            torch._foreach_sub_([w.parameter for _, w in terms], decays)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from dlreg.context import Context, Progress
@@ -103,11 +104,12 @@ def train_step(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tens
 
 def forward(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The logits, the mean loss, and the objective: the loss with the penalties."""
-    with parts.autocast:
-        logits = parts.model(x)
-    logits = logits.to(y.dtype)
-    loss = parts.criterion(logits, y)
-    return logits, loss, loss + parts.reg.penalty(parts.model, x, y, logits)
+    with parametrize.cached():  # one draw of a noisy weight, however often it is asked for
+        with parts.autocast:
+            logits = parts.model(x)
+        logits = logits.to(y.dtype)
+        loss = parts.criterion(logits, y)
+        return logits, loss, loss + parts.reg.penalty(parts.model, x, y, logits)
 
 
 def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkpoint) -> Fitted:
