@@ -153,6 +153,16 @@ def test_the_stated_effect_is_found_at_the_stated_power(rows, seeds):
         assert (least[kept] < 0.05).mean() == pytest.approx(0.8, abs=0.08)
 
 
+def test_several_controls_are_one_family():
+    """Pairs that share nothing, two stars, a chain: at most 5 % of tables with a false verdict, and intervals that cover."""
+    for pairs in ([(1, 0), (3, 2), (5, 4), (7, 6)], [(1, 0), (2, 0), (4, 3), (5, 3)], [(1, 0), (2, 1), (3, 2), (4, 3)]):
+        for seeds in (3, 5):
+            found = measure(noise(max(max(pairs)) + 1, seeds), pairs)
+            assert (found.p_adjusted < 0.05).any(-1).mean() <= 0.05 + 3 * 0.0034, pairs
+            covered = (np.abs(found.mean) < found.half_width).all(-1)[found.pooled]
+            assert covered.mean() >= 0.95 - 0.015, pairs
+
+
 def test_nothing_to_pool():
     assert not judged(noise(3, 5, tables=9)).pooled.any() and not judged(noise(9, 2, tables=9)).pooled.any()
     gap = noise(5, 5, tables=9)

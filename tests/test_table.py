@@ -448,3 +448,5 @@ def test_a_thousand_folders_tabulate_in_two_seconds():
     table = arranged(compare(runs))
     render(table, "md")
     assert len(table.rows) == 100 and time.process_time() - start < 2
+    assert re.search(r"'l2, 0.007' \(.*?\) and \d\d more\.", table.protocol["In words"])
+    assert max(map(len, table.protocol.values())) < 1500  # many rows are not all named

@@ -16,6 +16,7 @@ from dlreg.report.stats import binomial_se
 from dlreg.report.table import Row
 from dlreg.run.result import STATUSES, Result
 
+MOST = 8  # rows that a line names one by one
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -140,12 +141,14 @@ def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
             f"luck in the {samples[0]:,} test samples alone is a standard error of "
             f"{100 * binomial_se(low / 100, samples[0]):.2f} points at {low:.2f} %"
         )
-    least = [
-        f"{row.name} {d.detectable:.{digits}f}" for row in rows
-        if (d := row.difference) and d.detectable and d.verdict == "not decided"
-    ]  # fmt: skip
-    if least:
-        parts.append(f"smallest difference that as many seeds show with 80 % power: {', '.join(least)}")
+    undecided = [
+        (d.detectable, row.quoted) for row in rows if (d := row.difference) and d.detectable and "decided" in d.verdict
+    ]
+    if len(undecided) > MOST:  # the quietest and the loudest row
+        undecided = [min(undecided), max(undecided)]
+    if undecided:
+        least = ", ".join(f"{name} {value:.{digits}f}" for value, name in undecided)
+        parts.append(f"smallest difference that as many seeds show with 80 % power: {least}")
     return "; ".join(parts)
 
 

@@ -8,6 +8,7 @@ from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table
 from dlreg.report.verdicts import MOST_SEEDS, Difference
 
+MOST = 8  # rows that a sentence names
 TOLD = ("better", "worse", "equivalent", "identical", "not decided", "needs seeds")  # in the order of the sentences
 
 
@@ -19,20 +20,22 @@ def summary(table: Table) -> str:
         kind = [(row, d) for row, d in compared if d.verdict.startswith(start)]
         for against in dict.fromkeys(row.against for row, _ in kind):
             told = [(row, d) for row, d in kind if row.against == against]
-            sentences.append(_sentence(table, start, told, str(against)))
-    silent = [f"{row.name}: {d.verdict}" for row, d in compared if not d.verdict.startswith(TOLD)]
+            control = next((row.quoted for row in table.rows if row.name == against), str(against))
+            sentences.append(_sentence(table, start, told, control))
+    silent = [f"{row.quoted}: {d.verdict}" for row, d in compared if not d.verdict.startswith(TOLD)]
     if silent:
         sentences.append(f"Nothing is concluded of {'; '.join(silent)}.")
-    if best := next((row.name for row in table.rows if row.best), None):
+    if best := next((row.quoted for row in table.rows if row.best), None):
         sentences.append(f"{best} is the best: it differs from every other row that can be judged.")
     return " ".join(sentences)
 
 
 def _sentence(table: Table, start: str, told: Sequence[tuple[Row, Difference]], against: str) -> str:
-    names = _and([row.name for row, _ in told])
+    names = _and([row.quoted for row, _ in told])
     one = len(told) == 1
     if start in ("better", "worse"):
-        return "; ".join(_changed(table, row, d) for row, d in told) + f", against {against}."
+        more = f"; {len(told) - MOST} more rows are {start}" if len(told) > MOST else ""
+        return "; ".join(_changed(table, row, d) for row, d in told[:MOST]) + f"{more}, against {against}."
     if start == "equivalent":
         return f"{names} {'is' if one else 'are'} equivalent to {against} within {table.margin:g}{_unit(table)}."
     if start == "identical":
@@ -52,16 +55,13 @@ def _changed(table: Table, row: Row, d: Difference) -> str:
         f"{abs(stat.mean):.{metric.digits}f}{_unit(table)} (95 % {low:.{metric.digits}f} to {high:.{metric.digits}f})"
     )
     within = f", which is within {table.margin:g}" if "within" in d.verdict else ""
-    return f"{row.name} {verb} the {metric.title.removesuffix(' %')} by {size}{within}"
+    return f"{row.quoted} {verb} the {metric.title.removesuffix(' %')} by {size}{within}"
 
 
 def _undecided(row: Row, d: Difference) -> str:
     """`L2 (about 9 seeds would)`: if the difference is what it seems."""
-    return (
-        f"{row.name} (about {d.seeds_needed} seeds would)"
-        if d.seeds_needed
-        else f"{row.name} (over {MOST_SEEDS} seeds would)"
-    )
+    seeds = f"about {d.seeds_needed}" if d.seeds_needed else f"over {MOST_SEEDS}"
+    return f"{row.quoted} ({seeds} seeds would)"
 
 
 def _unit(table: Table) -> str:
@@ -69,4 +69,7 @@ def _unit(table: Table) -> str:
 
 
 def _and(words: Sequence[str]) -> str:
+    """`a, b and c`; of many, the first."""
+    if len(words) > MOST:
+        words = [*words[: MOST - 1], f"{len(words) - MOST + 1} more"]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -45,6 +45,11 @@ class Row:
         """The label in one line."""
         return ", ".join(v for v in self.label.values() if v) or "all"
 
+    @property
+    def quoted(self) -> str:
+        """The name inside a sentence: in quotes where it has commas of its own."""
+        return f"'{self.name}'" if "," in self.name else self.name
+
 
 @dataclass(frozen=True)
 class Table:
