@@ -12,9 +12,9 @@ from dlreg import durable
 from dlreg.config.compose import compose
 from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
-from dlreg.run.artifacts import predictions
 from dlreg.run.content import data_digest
 from dlreg.run.experiment import Experiment
+from dlreg.run.predictions import predictions
 from dlreg.run.result import Result, read, read_all
 
 

@@ -1,14 +1,18 @@
 """Differences over seeds and test images: by hand, against the crossed bootstrap, and their coverage of a population."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from results import result
 from scipy.special import ndtr
 
+from dlreg.report import images
 from dlreg.report.images import crossed
 from dlreg.report.judge import compare
 from dlreg.report.question import Question
 from dlreg.report.render import render
+from dlreg.run.predictions import Predictions
 
 GAIN = 0.1  # of the row over its control, in probits
 
@@ -64,19 +68,30 @@ def test_false_verdicts_about_the_population():
     assert (crossed(100 * (wrong[:, 1].astype(np.float32) - wrong[:, 0])).p < 0.05).mean() <= 0.05 + 3 * 0.0057
 
 
-def runs(gain, kept=True, digest="abc"):
-    wrong = drawn(1, 5, 2000, gain)[0]
-    found = []
-    for reg, of_row in zip(("none", "l2"), wrong, strict=True):
-        for seed in range(5):
-            run = result(reg, seed, 100 * of_row[seed].mean())
-            if kept:
-                run.predictions = {"digest": digest, "last": {"wrong": of_row[seed]}}
-            found.append(run)
-    return found
+@pytest.fixture
+def runs(monkeypatch):
+    """runs(gain, ...) -> two rows of five runs, with the record of images that each left in its folder, or without."""
+    records = {}
+    monkeypatch.setattr(images, "predictions", lambda folder, select: records.get(folder))
+
+    def make(gain, kept=True, digest="abc"):
+        wrong = drawn(1, 5, 2000, gain)[0]
+        found = []
+        for reg, of_row in zip(("none", "l2"), wrong, strict=True):
+            for seed in range(5):
+                run = result(reg, seed, 100 * of_row[seed].mean())
+                if kept:
+                    run.folder, run.test_set = Path(f"{digest}{gain}{reg}{seed}"), digest
+                    records[run.folder] = Predictions(
+                        of_row[seed].astype(int), 0 * of_row[seed].astype(int), np.empty(0)
+                    )
+                found.append(run)
+        return found
+
+    return make
 
 
-def test_the_table_says_both_and_verdicts_ask_for_both_on_demand():
+def test_the_table_says_both_and_verdicts_ask_for_both_on_demand(runs):
     table = compare(runs(0.3))
     change = next(row.difference for row in table.rows if row.against)
     assert change.verdict == "better" and change.images.mean == pytest.approx(change.stat.mean)
@@ -91,7 +106,7 @@ def test_the_table_says_both_and_verdicts_ask_for_both_on_demand():
     assert verdicts[1] == "not decided" and "Verdicts hold for both" in both.protocol["Verdicts"]
 
 
-def test_old_runs_tabulate_and_what_cannot_be_said_is_left_out_by_name():
+def test_old_runs_tabulate_and_what_cannot_be_said_is_left_out_by_name(runs):
     table = compare(runs(0.3, kept=False))
     assert "new images" not in render(table, "md").split("- In words")[0]
     assert "kept no record of which images were wrong" in table.protocol["Verdicts"]

@@ -21,6 +21,7 @@ from scipy import special
 
 from dlreg.report.metrics import Select
 from dlreg.report.stats import LEVEL
+from dlreg.run.predictions import predictions
 from dlreg.run.result import Result
 
 
@@ -58,10 +59,8 @@ class Crossed:
 
 def seen(result: Result, select: Select) -> Seen | None:
     """What the run recorded for this epoch; None for a run that recorded nothing, as runs before this record."""
-    kept = getattr(result, "predictions", None)
-    if not kept or select not in kept:
-        return None
-    return Seen(kept["digest"], np.asarray(kept[select]["wrong"], bool))
+    found = predictions(result.folder, select) if result.folder and result.test_set else None
+    return Seen(str(result.test_set), found.wrong) if found else None
 
 
 def difference(row: Sequence[Result], control: Sequence[Result], select: Select) -> Crossed | None:

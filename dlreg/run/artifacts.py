@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dlreg import durable
 from dlreg.reg.base import Fitted
 
-WEIGHTS, PREDICTIONS = "weights", "predictions.npz"
-SELECTIONS = ("last", "best_val")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Of one model, in the order of the test set: true and predicted classes `(N,)`, probabilities `(N, K)` to 3 digits."""
-
-    labels: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Which samples it got wrong, `(N,)` bool."""
-        return self.labels != self.predicted
+WEIGHTS = "weights"
 
 
 def pack_weights(fitted: Fitted) -> bytes:
@@ -48,17 +30,6 @@ def pack_predictions(labels: Tensor, logits: dict[str, list[Tensor]]) -> bytes:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def predictions(folder: Path, select: str = "last") -> Predictions | None:
-    """What the run in `folder` predicted; None for a run from before this was kept, or if the file is damaged."""
-    content = durable.read_listed(folder, PREDICTIONS)
-    if content is None:
-        return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        if f"predicted_{select}" not in arrays:
-            return None
-        return Predictions(arrays["labels"], arrays[f"predicted_{select}"], arrays[f"probabilities_{select}"])
 
 
 def packed(value: Any) -> bytes:

@@ -21,13 +21,14 @@ from dlreg.context import Context
 from dlreg.data.base import Data
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.reg.base import Fitted
-from dlreg.run.artifacts import PREDICTIONS, WEIGHTS, pack_predictions, pack_weights
+from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.content import content, split_digest
 from dlreg.run.evaluate import evaluate
 from dlreg.run.fitter import Fitter
 from dlreg.run.loop import Report
 from dlreg.run.machine import autocast, resolve
 from dlreg.run.parts import idle_norm, load, make_chain, make_data
+from dlreg.run.predictions import PREDICTIONS
 from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, is_whole, read, run_id
