@@ -14,7 +14,7 @@ from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
 from dlreg.run.content import data_digest
 from dlreg.run.experiment import Experiment
-from dlreg.run.predictions import predictions
+from dlreg.run.predictions import predictions, wrong
 from dlreg.run.result import Result, read, read_all
 
 
@@ -112,8 +112,9 @@ def test_what_a_finished_run_leaves_is_sealed(settings):
     experiment = Experiment.of(settings("reg=dropout"))
     result = experiment.run(Silent())
     assert set(result.files) == {"weights", "predictions.npz"}
-    found = predictions(experiment.folder)
-    assert found.wrong.mean() == result.test["last"]["error"]
+    found = predictions(read(experiment.folder))
+    assert (found.labels != found.predicted).mean() == result.test["last"]["error"]
+    assert (wrong(read(experiment.folder)) == (found.labels != found.predicted)).all()
     assert abs(found.probabilities.sum(1) - 1).max() < 5e-3
     assert torch.load(experiment.folder / "weights", weights_only=True).keys() == {"last", "best_val"}  # by anybody
     for name in result.files:

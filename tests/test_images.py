@@ -12,7 +12,6 @@ from dlreg.report.images import crossed
 from dlreg.report.judge import compare
 from dlreg.report.question import Question
 from dlreg.report.render import render
-from dlreg.run.predictions import Predictions
 
 GAIN = 0.1  # of the row over its control, in probits
 
@@ -72,7 +71,7 @@ def test_false_verdicts_about_the_population():
 def runs(monkeypatch):
     """runs(gain, ...) -> two rows of five runs, with the record of images that each left in its folder, or without."""
     records = {}
-    monkeypatch.setattr(images, "predictions", lambda folder, select: records.get(folder))
+    monkeypatch.setattr(images, "wrong", lambda run, select: records.get(run.folder))
 
     def make(gain, kept=True, digest="abc"):
         wrong = drawn(1, 5, 2000, gain)[0]
@@ -82,9 +81,7 @@ def runs(monkeypatch):
                 run = result(reg, seed, 100 * of_row[seed].mean())
                 if kept:
                     run.folder, run.test_set = Path(f"{digest}{gain}{reg}{seed}"), digest
-                    records[run.folder] = Predictions(
-                        of_row[seed].astype(int), 0 * of_row[seed].astype(int), np.empty(0)
-                    )
+                    records[run.folder] = of_row[seed]
                 found.append(run)
         return found
 

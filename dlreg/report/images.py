@@ -21,7 +21,7 @@ from scipy import special
 
 from dlreg.report.metrics import Select
 from dlreg.report.stats import LEVEL
-from dlreg.run.predictions import predictions
+from dlreg.run.predictions import wrong
 from dlreg.run.result import Result
 
 
@@ -59,8 +59,8 @@ class Crossed:
 
 def seen(result: Result, select: Select) -> Seen | None:
     """What the run recorded for this epoch; None for a run that recorded nothing, as runs before this record."""
-    found = predictions(result.folder, select) if result.folder and result.test_set else None
-    return Seen(str(result.test_set), found.wrong) if found else None
+    found = wrong(result, select) if result.test_set else None
+    return None if found is None else Seen(str(result.test_set), found)
 
 
 def difference(row: Sequence[Result], control: Sequence[Result], select: Select) -> Crossed | None:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from dlreg.run.result import Result
-
-Select = Literal["last", "best_val"]
+from dlreg.run.result import Result, Select
 
 
 @dataclass(frozen=True)

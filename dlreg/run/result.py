@@ -16,6 +16,7 @@ from dlreg import durable
 from dlreg.config.schema import GROUPS
 
 FORMAT = 1  # of result.json and of what run_id hashes; a change that alters results of the same config raises it
+Select = Literal["last", "best_val"]  # which epoch's numbers
 Status = Literal["done", "diverged", "failed", "interrupted"]
 STATUSES = ("done", "diverged", "failed", "interrupted", "missing")  # of planned runs; missing: not started
 FINAL = ("done", "diverged")  # a run with such a status is not run again
