@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -42,20 +43,20 @@ def run_all(job: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Itera
 
 
 def end_with_parent() -> None:
-    """In a worker: end when the process that asked for the work is gone, however it went. What was saved is kept.
-
-    The pipe that multiprocessing and loky hold between a worker and who started it closes with its other end.
-    """
+    """In a worker: end when the process that asked for the work is gone, however it went. What was saved is kept."""
     parent = multiprocessing.parent_process()
     if parent is not None and not any(thread.name == _WATCH for thread in threading.enumerate()):
-        threading.Thread(target=_watch, args=(parent.sentinel,), name=_WATCH, daemon=True).start()
+        threading.Thread(target=_watch, args=(parent,), name=_WATCH, daemon=True).start()
 
 
 _WATCH = "dlreg-parent"
 
 
-def _watch(sentinel: int) -> None:
-    connection.wait([sentinel])
+def _watch(parent: Any) -> None:
+    if parent.sentinel is not None:  # a pipe that closes with its other end
+        connection.wait([parent.sentinel])
+    while parent.sentinel is None and os.getppid() == parent.pid:  # a worker of loky's: started by the parent itself
+        time.sleep(0.5)
     os._exit(1)
 
 
