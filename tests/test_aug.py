@@ -29,7 +29,9 @@ from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.context import Context
 from dlreg.errors import UserError
+from dlreg.run import parts
 from dlreg.run.experiment import Experiment
+from dlreg.run.rehearse import rehearse
 
 MODES = {"nearest": InterpolationMode.NEAREST, "bilinear": InterpolationMode.BILINEAR}
 EVERY = [name for name in options("aug") if name != "none"]
@@ -334,6 +336,55 @@ def test_boxes_have_the_area_and_the_ratio_asked_for():
     assert not height.any() and not width.any()
     *_, height, width = boxes.draw_box(x[:5], [1.0, 1.0], [3.0, 3.0], generator, otherwise="all")
     assert (height == 64).all() and (width == 64).all()
+
+
+def test_erasings_ratio_is_height_to_width():
+    """Zhong et al. (2020), algorithm 1: H = sqrt(S r), W = sqrt(S / r)."""
+    x = torch.zeros(200, 3, 40, 40)
+    erased = apply(make("erasing", "p=1", "area=[0.05,0.1]", "ratio=[3,4]"), x)[0].ne(0).any(1)
+    height, width = erased.any(2).sum(1), erased.any(1).sum(1)
+    assert (erased.sum((1, 2)) == height * width).all()
+    ratio = height / width
+    assert (ratio > 2.3).all() and (ratio < 5).all() and abs(ratio.log().mean() - math.log(12) / 2) < 0.05
+
+
+def test_fancy_pca_takes_the_training_sets_covariance():
+    """Whatever the batch: bytes as values in [0, 1], and the draws are scaled by it."""
+    samples = torch.randint(256, (300, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    values = (samples.double() / 255).permute(1, 0, 2, 3).reshape(3, -1)
+    assert np.abs(covariance(samples).numpy() - np.cov(values.numpy(), bias=True)).max() < 1e-14
+    part = make("fancy_pca", "sigma=0.1")
+    part.context.samples = samples
+    grey = torch.full((5, 3, 2, 2), 0.5, dtype=torch.float64)
+    z = torch.randn(5, 3, dtype=torch.float64, generator=make("fancy_pca").generator)
+    assert ((part.transform(grey) - grey)[:, :, 0, 0] - 0.1 * z @ covariance(samples)).abs().max() < 1e-14
+
+
+@pytest.mark.parametrize("word", [word for word in options("aug") if word != "none"])
+def test_float_images_outside_the_unit_are_refused_before_any_work(word, settings, tmp_path):
+    """What would cut them off says so; mixing does not, and features are no images."""
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(32, 3, 8, 8)).astype(np.float32), np.arange(32) % 2
+    for name, scaled in (("wide", x), ("unit", 1 / (1 + np.exp(-x)))):
+        np.savez(tmp_path / f"{name}.npz", x_train=scaled, y_train=y, x_test=scaled, y_test=y)
+    words = (
+        "data=npz",
+        f"data.root={tmp_path}",
+        "data.train_size=null",
+        "data.val_size=8",
+        f"aug={word}",
+        "model=lenet",
+    )
+    for name, refused in (("wide", word != "mixup"), ("unit", False)):
+        chosen = settings(*words, f"data.file={name}.npz")
+        data = parts.make_data(chosen, parts.load(chosen.data))
+        if refused:
+            with pytest.raises(
+                UserError, match=rf"{word} needs images with values from 0 to 1, and these run from -\d"
+            ):
+                rehearse(chosen, data)
+        else:
+            rehearse(chosen, data)
 
 
 def test_cutout_and_erasing_fill_their_boxes():

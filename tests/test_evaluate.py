@@ -51,3 +51,15 @@ def test_calibration_error_at_the_ends():
     assert abs(evaluate(Fixed(sure), split(torch.zeros(4, dtype=torch.long)))["ece"] - 1) < 1e-12  # certain and wrong
     uniform = torch.zeros(10, 10)
     assert abs(evaluate(Fixed(uniform), split(torch.arange(10)))["ece"]) < 1e-7  # knows nothing and says so
+
+
+def test_ties_count_as_they_do_in_training():
+    """Among equal logits the lowest class is the answer, in the error and as one of five."""
+    logits = torch.randint(2, (400, 40), generator=torch.Generator().manual_seed(0)).float()
+    labels = torch.randint(40, (400,), generator=torch.Generator().manual_seed(1))
+    labels[:200] = logits[:200].argmax(1)
+    model = Fixed(logits[:200])
+    found = evaluate(model, split(labels[:200]))
+    assert found["error"] == 0 and found["top5_error"] == 0
+    wrong = (logits[200:].argmax(1) != labels[200:]).double().mean()
+    assert evaluate(Fixed(logits[200:]), split(labels[200:]))["error"] == wrong

@@ -17,6 +17,7 @@ from dlreg.model.lenet import LocalConv2d
 from dlreg.norm import layers
 from dlreg.norm import weights as by_weight
 from dlreg.reg.dropout import Dropout
+from dlreg.run import parts
 from dlreg.run.experiment import Experiment
 
 EPS = 1e-5
@@ -272,6 +273,28 @@ def test_norm_with_regularizers_in_a_run(run, word, model):
         f"model={model}", f"norm={word}", "reg=[dropout,l2,maxnorm,weight_decay]", "init=he_normal", "epochs=1"
     )
     assert result.status == "done", result.message
+
+
+@pytest.mark.parametrize("word", ["weight", "cosine"])
+@pytest.mark.parametrize(
+    "words", [("model=wrn", "model.depth=10"), ("model=resnet", "model.depth=8", "model.shortcut=B")]
+)
+def test_norms_of_weights_reach_every_convolution(word, words, settings):
+    chosen = settings(*words, f"norm={word}")
+    model = parts.make_model(chosen, parts.make_data(chosen, parts.load(chosen.data)), 0)
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
+    reached = [m for m in layers if hasattr(m, "parametrizations") or getattr(m, "length_cancels", False)]
+    assert len(layers) > 5 and reached == layers
+
+
+@pytest.mark.parametrize("constraint", ["maxnorm", "norm_ball"])
+def test_a_bound_on_lengths_that_cancel_is_remarked_on(constraint, run):
+    words = (f"reg={constraint}", f"reg.{constraint}.c=0.1")
+    remarks = run("norm=cosine", *words).remarks
+    assert (
+        f"{constraint} bounds the lengths of 1 layers of weights that norm=cosine divides by their lengths" in remarks
+    )
+    assert not any("norm=cosine" in remark for remark in run(*words).remarks)
 
 
 def test_zero_weights_under_weight_norm_are_refused(settings):

@@ -19,6 +19,7 @@ from dlreg.reg.dropout import Dropout, GaussianDropout, MCDropout
 from dlreg.reg.label_smoothing import LabelSmoothing
 from dlreg.reg.noise import LEVELS, drop_mask
 from dlreg.reg.stochastic_depth import StochasticDepth
+from dlreg.run import parts
 
 
 def generator(seed=0):
@@ -120,6 +121,21 @@ def seen_by(model, x):
             layer.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
     model(x)
     return seen
+
+
+@pytest.mark.parametrize("kind", [Dropout, GaussianDropout])
+@pytest.mark.parametrize(
+    "words", [("model=resnet", "model.depth=8", "model.shortcut=B"), ("model=wrn", "model.depth=10")]
+)
+def test_conv_p_leaves_shortcuts_alone(kind, words, settings):
+    chosen = settings(*words)
+    model = parts.make_model(chosen, parts.make_data(chosen, parts.load(chosen.data)), 0)
+    part = begun(kind(p=0.0, input_p=0.0, conv_p=0.5), model=model)
+    hit = {name for name, m in model.named_modules() if m._forward_pre_hooks}
+    convolutions = {name for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    beside = {name for name in convolutions if ".shortcut" in name}
+    assert beside and hit == convolutions - beside - {next(n for n in convolutions if "stem" in n)}
+    assert part.places == len(hit)
 
 
 @pytest.mark.parametrize("kind", [Dropout, GaussianDropout])

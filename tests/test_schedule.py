@@ -3,6 +3,7 @@
 import functools
 import math
 import random
+from fractions import Fraction
 
 import pytest
 import torch
@@ -144,6 +145,28 @@ def test_one_cycle_equals_torchs():
 def test_stairs_of_fractions_of_an_epoch_fall_where_they_should():
     values = at("step", *range(TOTAL), every=0.3, gamma=0.5)
     assert values == [0.5 ** (step // 3) for step in range(TOTAL)]
+
+
+@pytest.mark.parametrize("per_epoch", [7, 10, 25])
+@pytest.mark.parametrize("period", ["0.1", "0.2", "0.3", "0.7", "1.1", "1.3", "2.2", "3"])
+def test_periods_end_at_the_nearest_update_whatever_the_float_product_is(period, per_epoch):
+    """Against exact fractions: restarts, stairs and milestones fall at the update nearest to k periods."""
+    exact, total = Fraction(period) * per_epoch, 12 * per_epoch
+    if exact < 1:
+        pytest.skip("less than an update")
+
+    def run(word, **hyper):
+        return [scheduled(word, **hyper)(Progress(s, per_epoch, total)) for s in range(total)]
+
+    ends = [math.floor(k * exact + Fraction(1, 2)) for k in range(1, total)]
+    done = [sum(end <= step for end in ends) for step in range(total)]
+    assert run("step", every=period, gamma=0.5) == [0.5**k for k in done]
+    assert run("multistep", milestones=f"[{period}]", gamma=0.5) == [0.5 ** (k > 0) for k in done]
+    tops = [step for step, value in enumerate(run("cosine_restarts", t_0=period, t_mult=1)) if value == 1]
+    assert tops == [0, *(end for end in ends if end < total)]
+    doubled = [math.floor((2**k - 1) * exact + Fraction(1, 2)) for k in range(12)]
+    tops = [step for step, value in enumerate(run("cosine_restarts", t_0=period, t_mult=2)) if value == 1]
+    assert tops == [end for end in doubled if end < total]
 
 
 @pytest.mark.parametrize("seed", range(20))

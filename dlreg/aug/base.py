@@ -15,6 +15,7 @@ class Augmentation(Regularizer):
     """A random change of every image, each with parameters of its own, that leaves the labels alone."""
 
     stream = "augment"
+    needs_unit = True
     needs_color = False  # it leaves grey images as they are
 
     @property

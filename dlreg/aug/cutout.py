@@ -32,7 +32,7 @@ class Cutout(Augmentation):
 
 
 class Erasing(Augmentation):
-    """With probability p a rectangle A of `area` (fraction of the image, uniform) and `ratio` (width to height, log-uniform)
+    """With probability p a rectangle A of `area` (fraction of the image, uniform) and `ratio` (height to width, log-uniform)
     is filled with random values, or with the training set's mean pixel: $$x(r) <- u(r) for r in A$$.
 
     Zhong, Zheng, Kang, Li, Yang (2020), algorithm 1, https://arxiv.org/abs/1708.04896. The paper draws the ratio uniformly
@@ -41,7 +41,8 @@ class Erasing(Augmentation):
 
     def __init__(self, *, p: Fraction, area: Interval, ratio: Interval, fill: Literal["random", "mean"]) -> None:
         self.p, self.fill = p, fill
-        self.area, self.ratio = ordered("erasing.area", area, 1), ordered("erasing.ratio", ratio)
+        self.area, (low, high) = ordered("erasing.area", area, 1), ordered("erasing.ratio", ratio)
+        self.ratio = [1 / high, 1 / low]  # of width to height, as `draw_box` has it
 
     def transform(self, x: Tensor) -> Tensor:
         """Erase a rectangle of a part of the batch."""

@@ -9,6 +9,8 @@ from dlreg.aug import color
 from dlreg.aug.base import Augmentation, select
 from dlreg.hyper import Fraction, NonNegative
 
+CHUNK = 2048  # images per step of the covariance
+
 
 class ColorShift(Augmentation):
     """A colour cast: to each channel of each image a number of its own is added,
@@ -49,25 +51,32 @@ class FancyPCA(Augmentation):
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With $C = P diag(lambda) P'$
     that sum has the distribution of $sigma C z$, $z ~ N(0, I)$, so no eigenvectors are computed. C is the covariance
-    of the batch's pixels (values in [0, 1]), where the paper takes it over the training set.
+    of the training set's pixels (values in [0, 1]); a preview knows its images only.
     """
 
     def __init__(self, *, sigma: NonNegative) -> None:
         self.sigma = sigma
+        self._covariance: Tensor | None = None
 
     def transform(self, x: Tensor) -> Tensor:
         """Relight every image."""
         if not self.sigma:
             return x
         z = torch.randn(x.shape[:2], device=x.device, dtype=x.dtype, generator=self.generator)
-        return color.shift(x, self.sigma * z @ covariance(x))
+        if self._covariance is None or self.context.samples is None:
+            self._covariance = covariance(x if self.context.samples is None else self.context.samples).to(x)
+        return color.shift(x, self.sigma * z @ self._covariance)
 
 
 def covariance(x: Tensor) -> Tensor:
-    """`(C, C)`: of the channels, over all pixels of all images."""
-    pixels = x.transpose(0, 1).flatten(1)
-    centred = pixels - pixels.mean(1, keepdim=True)
-    return centred @ centred.T / centred.shape[1]
+    """`(C, C)`, in float64: of the channels, over all pixels of all images, bytes as values in [0, 1]."""
+    scale = 1 if x.is_floating_point() else 255
+    mean = sum(chunk.double().mean((2, 3)).sum(0) for chunk in x.split(CHUNK)) / (len(x) * scale)
+    total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    for chunk in x.split(CHUNK):
+        centred = (chunk.double() / scale).transpose(0, 1).flatten(1) - mean.unsqueeze(1)
+        total += centred @ centred.T
+    return total / (len(x) * x[0, 0].numel())
 
 
 class Grayscale(Augmentation):

@@ -18,6 +18,8 @@ class Mixup(Augmentation):
     images.
     """
 
+    needs_unit = False
+
     def __init__(self, *, alpha: NonNegative) -> None:
         self.alpha = alpha
 

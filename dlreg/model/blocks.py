@@ -79,6 +79,17 @@ class Through(nn.Identity):
         self.out_channels = channels
 
 
+def bare(layer: nn.Module, norm: Norm) -> nn.Module:
+    """A layer that activations are not normalized after. A norm that leaves places alone acts on weights, and on these too."""
+    place = Through(layer.out_channels)
+    return norm(layer) if norm(place) is place else layer
+
+
+def shortcut_layers(model: nn.Module) -> set[nn.Module]:
+    """The modules beside the branches of residual blocks."""
+    return {m for block in model.modules() if isinstance(block, Residual) for m in block.shortcut.modules()}
+
+
 def channels_last(x: Tensor) -> Tensor:
     """The same images with the channels of a pixel side by side in memory; what follows keeps that layout.
 

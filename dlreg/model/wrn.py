@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import Count
-from dlreg.model.blocks import Activation, Norm, Residual, Size, Through, channels_last, image_shape, three_stages
+from dlreg.model.blocks import Activation, Norm, Residual, Size, Through, bare, channels_last, image_shape, three_stages
 from dlreg.model.blocks import activation as make_activation
 
 
@@ -36,7 +36,7 @@ class WideResNet(nn.Module):
         sizes = list(three_stages(16, 16 * widen, (depth - 4) // 6))
         blocks = [_block(size, norm, activation) for size in sizes]
         n_in = sizes[-1].n_out
-        self.stem = nn.Conv2d(image_shape(shape, "wrn", 1)[0], 16, 3, padding=1, bias=False)
+        self.stem = bare(nn.Conv2d(image_shape(shape, "wrn", 1)[0], 16, 3, padding=1, bias=False), norm)
         self.blocks = nn.Sequential(*blocks)
         self.after = _activated(n_in, norm, activation)
         self.head = nn.Linear(n_in, classes)
@@ -56,9 +56,9 @@ def _block(size: Size, norm: Norm, activation: Activation) -> nn.Module:
     branch = nn.Sequential(
         norm(nn.Conv2d(n_in, n_out, 3, stride, padding=1)),
         make_activation(activation),
-        nn.Conv2d(n_out, n_out, 3, padding=1, bias=False),
+        bare(nn.Conv2d(n_out, n_out, 3, padding=1, bias=False), norm),
     )
     if stride == 1 and n_in == n_out:
         return Residual(nn.Sequential(before, *branch), nn.Identity(), nn.Identity())
-    projection = nn.Conv2d(n_in, n_out, 1, stride, bias=False)
+    projection = bare(nn.Conv2d(n_in, n_out, 1, stride, bias=False), norm)
     return nn.Sequential(before, Residual(branch, projection, nn.Identity()))

@@ -18,8 +18,8 @@ def weight(layer: nn.Module) -> nn.Module:
 
     Salimans & Kingma (2016), eq. 2, https://arxiv.org/abs/1602.07868. As torch's weight_norm, and unlike the paper, which
     takes g and the bias from a first batch, training starts at $g = ||v||$: the function that `init` chose. Penalties and
-    constraints on weights act on v, whose length the function does not depend on (as under batch normalization);
-    g is left out like a gain.
+    constraints on weights act on w, not on v, whose length the function does not depend on; so does `reg=weight_decay`,
+    while the decay of `adamw`, `lion` and `muon` acts on v. The last layer is left as it is.
     """
     if getattr(layer, "weight", None) is not None:
         parametrize.register_parametrization(layer, "weight", Direction())
@@ -49,6 +49,7 @@ def cosine(layer: nn.Module, *, eps: Positive) -> nn.Module:
     """
     if getattr(layer, "weight", None) is not None:
         layer.register_parameter("bias", None)
+        layer.length_cancels = True
         # A hook and not a module around the layer: it sees the input that the layer saw, after any dropout.
         layer.register_forward_hook(_Lengths(eps))
     return layer

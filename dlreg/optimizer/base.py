@@ -91,6 +91,8 @@ class Composite(Optimizer):
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
         self.parts = [spare_the_compiler(part) for part in parts]
+        for part in parts:
+            self.state.update(part.state)  # some begin with one
         self._share()
 
     def _share(self) -> None:
@@ -98,6 +100,8 @@ class Composite(Optimizer):
         for part in self.parts:
             part.param_groups = [next(groups) for _ in part.param_groups]
             part.state = self.state
+            if isinstance(part, Composite):
+                part._share()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "parts": self.parts}

@@ -41,6 +41,15 @@ class CoordinateDescent(ClosureRule):
         """Second derivatives are needed for an exact search only."""
         return 2 if self.settings["line_search"] == "exact" else 1
 
+    def remark(self, batches: int) -> str | None:
+        """When the rate is not the user's."""
+        if self.order == 1:
+            return None
+        return (
+            "optimizer=coordinate_descent with line_search=exact takes steps of 1 / curvature: lr and schedule act only "
+            "where that is not positive"
+        )
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """Search along the next coordinates; returns the loss before."""

@@ -25,6 +25,12 @@ class RandomSearch(ClosureRule):
     def __init__(self, params: list[Parameter], *, lr: Positive, trials: Count, growth: AtLeastOne) -> None:
         super().__init__(params, lr=lr, trials=trials, growth=growth)
 
+    def remark(self, batches: int) -> str | None:
+        """When a move that pleases one batch is not asked what it does to the others."""
+        if batches == 1:
+            return None
+        return "optimizer=random_search judges each move by one batch alone, which may raise the loss: give batch_size=full"
+
     @torch.no_grad()
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """`trials` tries; returns the loss before."""

@@ -13,8 +13,19 @@ FUSED = ("cpu", "cuda", "mps")
 
 
 def fused(params: list[Parameter]) -> bool:
-    """True where torch has one kernel for the whole update; the rule is the same, only rounding may differ."""
-    return all(p.device.type in FUSED and p.is_floating_point() for p in params)
+    """True where torch has one kernel for the whole update; the rule is the same, only rounding may differ.
+
+    The kernels run over memory: of a weight with gaps or another order they would update the wrong places, in silence.
+    """
+    return all(p.device.type in FUSED and p.is_floating_point() and p.is_contiguous() for p in params)
+
+
+def at_rest(optimizer: Optimizer) -> Optimizer:
+    """Give every weight a momentum of 0: the kernel cannot begin with weights that have one beside weights that have none."""
+    for group in optimizer.param_groups:
+        for p in group["params"] if group["momentum"] else []:
+            optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+    return optimizer
 
 
 def spare_the_compiler(optimizer: Optimizer) -> Optimizer:

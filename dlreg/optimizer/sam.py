@@ -23,7 +23,12 @@ class SAM(Composite):
 
     def __init__(self, params: list[Parameter], *, rho: NonNegative, base: Callable) -> None:
         inner = base(params)
-        if getattr(inner, "order", 1) != 1 or getattr(inner, "full_batch", False) or hasattr(inner, "whole"):
+        if (
+            isinstance(inner, SAM)
+            or getattr(inner, "order", 1) != 1
+            or getattr(inner, "full_batch", False)
+            or hasattr(inner, "whole")
+        ):
             raise UserError(f"optimizer.base: {type(inner).__name__} calls for passes of its own; SAM has its two")
         super().__init__([inner])
         self.rho = rho

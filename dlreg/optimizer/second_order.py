@@ -12,6 +12,7 @@ from dlreg.errors import UserError
 from dlreg.hyper import Betas, Count, Fraction, NonNegative, Positive
 from dlreg.optimizer.base import Closure, ClosureRule, dense, evaluate
 
+KERNELS = 30  # a row of the Hessian takes so much longer where there are convolutions
 BATCH = 64  # rows of the Hessian per backward pass
 
 
@@ -19,8 +20,9 @@ class AdaHessian(ClosureRule):
     """Adam with the Hessian's diagonal $d = E[z * H z]$, $z = +-1$ by coin, in the place of the gradient's magnitude.
 
     $$m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) d^2; w <- w - lr m' / (sqrt(v')^power + eps)$$, $m'$ and $v'$ bias-corrected.
-    Yao et al. (2021), https://arxiv.org/abs/2006.00719. d averages over `samples` draws of z and, the paper's spatial
-    averaging, over the positions of a convolution's kernel. A step with one draw costs about three of Adam's.
+    Yao et al. (2021), https://arxiv.org/abs/2006.00719. d averages over `samples` draws of z; the paper's spatial averaging
+    is that of $|d|$ over the positions of a convolution's kernel, as in the authors' code. Bias is corrected by the number of
+    steps in which the loss reached the weight. A step with one draw costs about three of Adam's.
     """
 
     order: ClassVar[int] = 2
@@ -44,39 +46,42 @@ class AdaHessian(ClosureRule):
         reached = [p for p in self.weights if p.grad is not None]
         gradients = dense(self, reached)
         diagonal = dict(zip(reached, self._diagonal(reached, gradients), strict=True))
-        self.settings["steps"] += 1
+        self.settings["steps"] += 1  # of the draws
         for p, g in zip(reached, gradients, strict=True):
             p.grad = g.detach()  # or the weight and its gradient would keep each other alive
             if not self.state[p]:
-                self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
+                self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p), "steps": 0}
+            self.state[p]["steps"] += 1
         for group in self.param_groups:
             if w := [p for p in group["params"] if p in diagonal]:
                 self._update(w, [diagonal[p] for p in w], group)
         return loss
 
     def _diagonal(self, w: list[Parameter], g: list[Tensor]) -> list[Tensor]:
-        """The mean of z * Hz over the draws; Hz is the gradient of <g, z>."""
+        """The mean of z * Hz over the draws; Hz is the gradient of <g, z>. A g without a graph does not depend on w."""
+        graphs = [i for i, gradient in enumerate(g) if gradient.requires_grad]
         generator, samples = self.generator(), self.settings["samples"]
         total = [torch.zeros_like(p) for p in w]
         for i in range(samples):
             z = [torch.empty_like(p).bernoulli_(generator=generator).mul_(2).sub_(1) for p in w]
+            outputs, inputs = ([values[j] for j in graphs] for values in (g, z))
             product = torch.autograd.grad(
-                g, w, z, retain_graph=i + 1 < samples, allow_unused=True, materialize_grads=True
+                outputs, w, inputs, retain_graph=i + 1 < samples, allow_unused=True, materialize_grads=True
             )
             torch._foreach_addcmul_(total, z, list(product), 1 / samples)
-        return [d.mean((2, 3), keepdim=True).expand_as(d) if d.dim() == 4 else d for d in total]
+        return [d.abs().mean((2, 3), keepdim=True).expand_as(d) if d.dim() == 4 else d for d in total]
 
     def _update(self, w: list[Parameter], d: list[Tensor], group: dict[str, Any]) -> None:
         m, v = ([self.state[p][name] for p in w] for name in ("mean", "square"))
-        (b1, b2), t = group["betas"], self.settings["steps"]
+        (b1, b2), counts = group["betas"], [self.state[p]["steps"] for p in w]
         torch._foreach_lerp_(m, [p.grad for p in w], 1 - b1)  # type: ignore[misc]
         torch._foreach_mul_(v, b2)
         torch._foreach_addcmul_(v, d, d, 1 - b2)
-        root = torch._foreach_div(v, 1 - b2**t)
+        root = torch._foreach_div(v, [1 - b2**t for t in counts])
         torch._foreach_sqrt_(root)
         torch._foreach_pow_(root, group["power"])
         torch._foreach_add_(root, group["eps"])
-        torch._foreach_addcdiv_(w, m, root, -group["lr"] / (1 - b1**t))
+        torch._foreach_addcdiv_(w, m, root, [-group["lr"] / (1 - b1**t) for t in counts])
 
 
 class Newton(ClosureRule):
@@ -93,10 +98,13 @@ class Newton(ClosureRule):
     def __init__(self, params: list[Parameter], *, lr: Positive, damping: NonNegative, max_params: Count) -> None:
         super().__init__(params, lr=lr, damping=damping)
         size = sum(p.numel() for p in self.weights)
-        if size > max_params:
+        kernels = any(p.dim() == 4 for p in self.weights)
+        limit = max_params // KERNELS if kernels else max_params
+        if size > limit:
+            part = f", with convolutions a part of it, {limit:,}" if kernels else ""
             raise UserError(
                 f"optimizer=newton: this model has {size:,} weights, and their Hessian the square of it; "
-                f"allowed are optimizer.max_params={max_params:,} (a smaller model, or raise it)"
+                f"allowed are optimizer.max_params={max_params:,}{part} (a smaller model, or raise it)"
             )
 
     @torch.no_grad()
@@ -160,3 +168,7 @@ class LBFGS(optim.LBFGS):
         search = None if line_search == "none" else line_search
         # torch's own limit of evaluations, 1.25 max_iter, leaves a line search no room when max_iter is small.
         super().__init__(params, lr, max_iter, max_iter + 25, history_size=history_size, line_search_fn=search)
+
+    def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
+        """torch's step, which would divide by the length of a step of rate 0."""
+        return super().step(closure) if self.param_groups[0]["lr"] else evaluate(closure)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from dlreg.hyper import Decay, Positive
 from dlreg.optimizer.base import Rule
-from dlreg.optimizer.kernels import fused
+from dlreg.optimizer.kernels import at_rest, fused
 
 
 def sgd(params: list[Parameter], *, lr: Positive) -> Optimizer:
@@ -30,7 +30,7 @@ def momentum(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Li
     """
     if form == "lecture":
         return Velocity(params, lr=lr, momentum=momentum, nesterov=False)
-    return optim.SGD(params, lr=lr, momentum=momentum, fused=fused(params))
+    return at_rest(optim.SGD(params, lr=lr, momentum=momentum, fused=fused(params)))
 
 
 def nesterov(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Literal["torch", "lecture"]) -> Optimizer:
@@ -42,7 +42,7 @@ def nesterov(params: list[Parameter], *, lr: Positive, momentum: Decay, form: Li
     """
     if form == "lecture":
         return Velocity(params, lr=lr, momentum=momentum, nesterov=True)
-    return optim.SGD(params, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused(params))
+    return at_rest(optim.SGD(params, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused(params)))
 
 
 class Velocity(Rule):

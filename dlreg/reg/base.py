@@ -46,6 +46,7 @@ class Regularizer:
     rank: ClassVar[int] = (
         0  # of its `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
     )
+    needs_unit: ClassVar[bool] = False  # it takes images for values in [0, 1], and would cut off what lies outside
     makes_committee: bool = False  # its fit returns several models that predict together
     goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlreg.context import derive_seed
 from dlreg.hyper import Count, DropProb
-from dlreg.model.blocks import weight_layers
+from dlreg.model.blocks import shortcut_layers, weight_layers
 from dlreg.reg.base import Regularizer
 from dlreg.reg.noise import drop_mask
 
@@ -22,7 +22,7 @@ class Dropout(Regularizer):
     Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov (2014), eq. in section 4,
     https://jmlr.org/papers/v15/srivastava14a.html. Rates are probabilities of *dropping* (the paper's p is of keeping).
     `input_p` acts on what enters the first weight layer, `p` on what enters every later linear layer, `conv_p` on what
-    enters every later convolution.
+    enters every later convolution (the shortcuts of residual blocks are left alone).
     """
 
     stream = "dropout"
@@ -32,8 +32,8 @@ class Dropout(Regularizer):
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Put a dropout in front of every weight layer that has a rate."""
-        self.places = 0
-        for i, layer in enumerate(weight_layers(model)):
+        self.places, shortcuts = 0, shortcut_layers(model)
+        for i, layer in enumerate(layer for layer in weight_layers(model) if layer not in shortcuts):
             p = self.input_p if i == 0 else self.p if isinstance(layer, nn.Linear) else self.conv_p
             if p > 0:
                 layer.register_forward_pre_hook(self._drop(p))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from dlreg.hyper import Positive
-from dlreg.model.blocks import Acting, weights
+from dlreg.model.blocks import Acting, weight_layers, weights
 from dlreg.reg.base import Regularizer
 
 
@@ -41,12 +41,16 @@ class MaxNorm(Constraint):
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing measured yet."""
         self.state["longest"] = torch.zeros((), device=self.context.device)
+        self._vain = sum(getattr(layer, "length_cancels", False) for layer in weight_layers(model))
         return model
 
     def remark(self) -> str | None:
-        """When nothing ever reached the ball's surface."""
+        """When nothing ever reached the ball's surface, or when lengths do not matter."""
         longest = float(self.state["longest"])
-        return None if longest > self.c else f"{self.name} never acted: {self.measured} {longest:.3g}"
+        if longest <= self.c:
+            return f"{self.name} never acted: {self.measured} {longest:.3g}"
+        text = f"{self.name} bounds the lengths of {self._vain} layers of weights that norm=cosine divides by their lengths"
+        return text if self._vain else None
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:

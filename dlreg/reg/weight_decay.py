@@ -22,6 +22,11 @@ class WeightDecay(WeightPenalty):
         self._before: tuple[int, list[Tensor]] = (-1, [])
         return super().setup(model)
 
+    def remark(self) -> str | None:
+        """When there is nothing to decay, or when another decays already."""
+        own = self.context.optimizer_decay
+        return super().remark() or (f"{self.name} acts on top of the optimizer's weight_decay={own:g}" if own else None)
+
     @torch.no_grad()
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Remember the weights of this update, at its first batch."""

@@ -80,13 +80,14 @@ def evaluate(
         if keep:
             keep(logits)
         classes = logits.shape[1]
-        top = logits.topk(min(5, classes), 1).indices == y.unsqueeze(1)
+        right = logits.argmax(1) == y  # as in training, also between equals
+        among = right | (logits.topk(min(5, classes), 1).indices == y.unsqueeze(1)).any(1)
         sums += torch.stack(
-            [F.cross_entropy(logits, y, reduction="sum"), top[:, 0].logical_not().sum(), top.any(1).logical_not().sum()]
+            [F.cross_entropy(logits, y, reduction="sum"), right.logical_not().sum(), among.logical_not().sum()]
         )
         confidence = logits.softmax(1).amax(1).double()
         member = F.one_hot((confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1, ECE_BINS).double()
-        bins += (top[:, 0].double() - confidence) @ member
+        bins += (right.double() - confidence) @ member
     loss, error, top5 = (sums / len(split)).tolist()
     ece = float(bins.abs().sum()) / len(split)
     return {

@@ -51,7 +51,8 @@ class Fitter:
             fitted = fit(parts, data, loop, self.report, checkpoint)
         finally:
             self.remarks += filter(None, [checkpoint.remark])
-        self.remarks = list(dict.fromkeys([*self.remarks, *parts.reg.remarks()]))
+        said = getattr(parts.optimizer, "remark", lambda batches: None)(fitted.steps_per_epoch)
+        self.remarks = list(dict.fromkeys([*self.remarks, *parts.reg.remarks(), *filter(None, [said])]))
         self.seconds += sum(row["seconds"] for row in fitted.history)
         return fitted
 

@@ -90,6 +90,7 @@ def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     reg.begin("chain", context)
     model = reg.setup(model)
     optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
+    context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
     return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings))
 
 

@@ -89,7 +89,10 @@ class Nobody:
 
 def _check_chain(chain: Chain, data: Data) -> None:
     parts = list(chain.parts.values())
+    low, high = (float(end) for end in data.train.x.aminmax()) if data.train.x.is_floating_point() else (0.0, 1.0)
     for i, part in enumerate(parts):
+        if part.needs_unit and len(data.shape) == 3 and not 0 <= low <= high <= 1:
+            raise UserError(f"{part.name} needs images with values from 0 to 1, and these run from {low:g} to {high:g}")
         if part.needs_validation and not len(data.val):
             raise UserError(f"{part.name} chooses by the validation set, but data.val_size=0 leaves none")
         inner = next((p.name for p in parts[i + 1 :] if p.makes_committee), None)

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from dlreg.context import Progress
 from dlreg.hyper import NonNegative
+
+HALF = Fraction(1, 2)
+
+
+def exact(value: float) -> Fraction:
+    """The decimal number that the user wrote: 1.1 epochs of 10 updates are 11, which the product of floats exceeds."""
+    return Fraction(str(value))
+
+
+def at_step(progress: Progress, epochs: Fraction) -> int:
+    """The update nearest to `epochs` epochs."""
+    return math.floor(epochs * progress.steps_per_epoch + HALF)
+
+
+def rounds(progress: Progress, every: Fraction) -> int:
+    """How many periods of `every` epochs are done, each ending at its nearest update."""
+    return math.ceil((progress.step + HALF) / (every * progress.steps_per_epoch)) - 1
 
 
 def multiplier(schedule: Callable[[Progress], float], progress: Progress, *, warmup: NonNegative) -> float:

@@ -6,6 +6,7 @@ import math
 
 from dlreg.context import Progress
 from dlreg.hyper import AtLeastOne, Fraction, Positive
+from dlreg.schedule.base import at_step, exact, rounds
 
 
 def cosine(progress: Progress, *, final: Fraction) -> float:
@@ -22,15 +23,15 @@ def cosine_restarts(progress: Progress, *, t_0: Positive, t_mult: AtLeastOne, fi
 
     Loshchilov & Hutter (2017), eq. 5, https://arxiv.org/abs/1608.03983: $$eta_min + (eta_max - eta_min)
     (1 + cos(pi T_cur / T_i)) / 2$$, with $eta_max$ the base rate, $eta_min$ = `final` of it, $T_cur$ counted at every update.
-    Their advice: use the network at the end of a period, not in the middle of one.
+    Their advice: use the network at the end of a period, not in the middle of one. A period begins at the nearest update.
     """
-    epoch, period = progress.epoch, t_0
-    if t_mult == 1:
-        epoch %= period
-    while epoch >= period:
-        epoch -= period
-        period *= t_mult
-    return half_cosine(epoch / period, final)
+    period, growth = exact(t_0), exact(t_mult)
+    start = rounds(progress, period) * period if growth == 1 else 0 * period
+    while progress.step >= at_step(progress, start + period):
+        start += period
+        period *= growth
+    begin, end = (at_step(progress, epochs) / progress.steps_per_epoch for epochs in (start, start + period))
+    return half_cosine((progress.epoch - begin) / (end - begin), final)
 
 
 def half_cosine(fraction: float, final: float) -> float:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from dlreg.context import Progress
 from dlreg.hyper import Fraction, NonNegative, Positive
+from dlreg.schedule.base import at_step, exact, rounds
 
 
 def constant(progress: Progress) -> float:
@@ -39,16 +40,16 @@ def inverse_time(progress: Progress, *, decay: NonNegative, per: Literal["epoch"
 
 
 def step(progress: Progress, *, every: Positive, gamma: Fraction) -> float:
-    """$$gamma^floor(e / every)$$: a staircase, one stair down each `every` epochs.
+    """$$gamma^floor(e / every)$$: a staircase, one stair down each `every` epochs, at the nearest update.
 
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html
     """
-    return gamma ** (progress.step // (every * progress.steps_per_epoch))
+    return gamma ** rounds(progress, exact(every))
 
 
 def multistep(progress: Progress, *, milestones: list[Positive], gamma: Fraction) -> float:
-    """$$gamma^k$$, k the number of `milestones` (in epochs) already reached: the staircase of the residual networks.
+    """$$gamma^k$$, k the number of `milestones` (in epochs, to the nearest update) reached: the residual networks' staircase.
 
     He et al. (2016), section 4.2, https://arxiv.org/abs/1512.03385
     """
-    return gamma ** sum(progress.step >= milestone * progress.steps_per_epoch for milestone in milestones)
+    return gamma ** sum(progress.step >= at_step(progress, exact(milestone)) for milestone in milestones)
