@@ -62,11 +62,11 @@ def load(
         cfg = loader.load_configuration("config", [*overrides, *search], run_mode=mode)
     except (UnicodeDecodeError, RecursionError, YAMLError) as error:
         raise UserError(f"{_culprit(config_dirs)} cannot be read: {_first_line(error)}") from None
-    except OSError as error:
-        raise UserError(f"{shown(error.filename)} cannot be read: {error.strerror}") from None
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # of the system; Hydra's own are such errors as well
+            raise UserError(f"{shown(error.filename)} cannot be read: {error.strerror}") from None
         raise UserError(explain(error)) from error
     guard.composed(cfg)
     return cfg

@@ -145,7 +145,7 @@ def load(path: Path) -> Study:
     try:
         study = Study.model_validate(tree)
     except ValidationError as error:
-        first, *others = error.errors()
+        first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key first
         more = f" (and {len(others)} more)" if others else ""
         raise UserError(f"{path.name}: {'.'.join(map(str, first['loc']))}: {shown(first['msg'], 300)}{more}") from None
     labels = [row.label for row in study.rows]
