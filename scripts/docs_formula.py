@@ -154,11 +154,11 @@ class _Reader:
 
     def _scripts(self, made: Factor) -> Factor:
         """Primes, powers and subscripts in brackets after a factor."""
-        above, below = "", ""
+        above, below, primes = "", "", ""
         while self.at < len(self.tokens) and self._next() in ("'", "^", "_") and not self.tokens[self.at].before:
             mark = self._take()
             if mark == "'":
-                above += r"\prime"
+                primes += "'"
                 continue
             sign = self._take() if self._next() == "-" else ""
             script = self.factor()
@@ -166,7 +166,7 @@ class _Reader:
                 above += sign + (script.inner or script.latex)
             else:
                 below += script.inner or script.latex
-        latex_ = made.latex + (f"_{{{below}}}" if below else "") + (f"^{{{above}}}" if above else "")
+        latex_ = made.latex + (f"_{{{below}}}" if below else "") + primes + (f"^{{{above}}}" if above else "")
         return made if latex_ == made.latex else Factor(latex_, word=made.word)
 
     def _next(self) -> str:
