@@ -10,17 +10,21 @@ from typing import Any
 import docs_text
 from docs_pictures import pictured
 
-from dlreg.config.build import locate
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS, Settings
+from dlreg.errors import UserError
 from dlreg.report.metrics import METRICS
+from dlreg.run.machine import resolve
+from dlreg.run.parts import load, make_data
+from dlreg.run.rehearse import rehearse
 from dlreg.study import file as study_file
 from dlreg.study.file import Study
 from dlreg.study.plan import filled
 
 Page = tuple[str, str, dict[str, Any]]
+COMPANY: list[list[str]] = [[], ["batch_size=full"], ["batch_size=full", "model=linear"]]  # what an option may need
 FIXED = ("index", "start", "technique", "table", "cluster")  # pages of docs/site
 
 
@@ -50,13 +54,12 @@ class Catalogue:
         return made
 
 
-def pages(root: Path) -> Iterator[Page]:
+def pages(catalogue: Catalogue) -> Iterator[Page]:
     """Every page of the site.
 
     Raises:
         ValueError: an option's card lacks something, or a formula cannot be read.
     """
-    catalogue = Catalogue.of(root)
     for name in FIXED:
         yield f"{name}.md", f"{name}.md", fixed(catalogue)
     for group, entry in GROUPS.items():
@@ -102,15 +105,25 @@ def option(catalogue: Catalogue, shown: Card) -> dict[str, Any]:
 
 def commands(catalogue: Catalogue, shown: Card) -> list[str]:
     """What to type: the option alone, and beside what stands there when nothing is chosen."""
-    settings = catalogue.settings[shown.title]
     default = "none" if GROUPS[shown.group].stack else getattr(catalogue.plain, shown.group)["name"]
-    node = getattr(settings, shown.group)
-    full = not GROUPS[shown.group].stack and getattr(locate(shown.group, node), "full_batch", False)
-    needs = " batch_size=full" if full else ""
-    alone = f"dlreg train {shown.title}{needs}"
-    if shown.name == default or shown.group == "data":
+    if shown.group == "data":  # which may have to be downloaded first
+        return [f"dlreg train {shown.title}"]
+    made = catalogue.settings[shown.title]
+    company = next(words for words in COMPANY if works(compose([shown.title, *words]) if words else made))
+    alone = " ".join(["dlreg train", shown.title, *company])
+    if shown.name == default:
         return [alone]
-    return [alone, f"dlreg train -m {shown.group}={default},{shown.name}{needs} seed=0,1,2"]
+    return [alone, " ".join(["dlreg train -m", f"{shown.group}={default},{shown.name}", *company, "seed=0,1,2"])]
+
+
+def works(settings: Settings) -> bool:
+    """Whether dlreg would begin this run: one update, on two samples, is made and thrown away."""
+    resolved = resolve(settings)
+    try:
+        rehearse(resolved, make_data(resolved, load(resolved.data)))
+    except UserError:
+        return False
+    return True
 
 
 def study(catalogue: Catalogue, name: str) -> dict[str, Any]:

@@ -25,18 +25,18 @@ def main() -> int:
     sources = ROOT / "build" / "docs"  # as deep as docs/site, so that paths to the repository's files hold in both
     shutil.rmtree(sources, ignore_errors=True)
     shutil.copytree(SITE, sources, ignore=shutil.ignore_patterns("*.md", "_templates", "__pycache__"))
-    pages = write(sources)
+    pages = write(sources, docs_pages.Catalogue.of(ROOT))
     docs_pictures.draw(sources)
     print(f"wrote {len(pages)} pages into {sources}", file=sys.stderr)
     return 0 if arguments.sources else sphinx(sources, ROOT / "build" / "site")
 
 
-def write(sources: Path) -> list[Path]:
+def write(sources: Path, catalogue: docs_pages.Catalogue) -> list[Path]:
     """Every page, as Markdown."""
     loader = FileSystemLoader([SITE / "_templates", SITE])
     jinja = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     written = []
-    for name, template, values in docs_pages.pages(ROOT):
+    for name, template, values in docs_pages.pages(catalogue):
         path = sources / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(jinja.get_template(template).render(values), encoding="utf-8")

@@ -32,10 +32,10 @@ def catalogue():
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(tmp_path_factory, catalogue):
     """`name -> text` of every page."""
     folder = tmp_path_factory.mktemp("site")
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in docs_site.write(folder)}
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in docs_site.write(folder, catalogue)}
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,13 @@ def test_links_lead_somewhere(written):
             own = place.removeprefix("build/docs/")
             drawn = own.endswith(".png") and own.split("/")[0] in docs_pictures.PICTURES
             assert own in written or drawn or (ROOT / place).exists(), f"{name}: {target}"
+
+
+def test_commands_are_some_that_dlreg_would_run(written):
+    assert "$ dlreg train optimizer=sgd\n" in written["optimizer/sgd.md"]
+    assert "$ dlreg train optimizer=lbfgs batch_size=full\n" in written["optimizer/lbfgs.md"]
+    assert "$ dlreg train optimizer=newton batch_size=full model=linear\n" in written["optimizer/newton.md"]
+    assert "$ dlreg train -m reg=none,dropout seed=0,1,2\n" in written["reg/dropout.md"]
 
 
 def test_uses_are_those_of_the_study_files(catalogue):

@@ -114,7 +114,7 @@ def _part(group: str, word: str, node: Mapping[str, Any]) -> Part:
 
 def _parameters(group: str, node: Mapping[str, Any], prefix: str) -> typing.Iterator[Parameter]:
     for key, (annotation, _) in hyperparameters(group, node).items():
-        value = node.get(key)
+        value: Any = node.get(key)
         if is_option(value):  # the base optimizer of SAM: what chooses another, and its own keys
             yield Parameter(f"{group}@{prefix}{key}", value["_target_"].rpartition(".")[2], f"an option of {group}")
             yield from _parameters(group, value, f"{prefix}{key}.")
