@@ -9,8 +9,9 @@ from importlib import import_module
 
 from dlreg import __version__
 from dlreg.display import delivered, displayed
-from dlreg.errors import Interrupted, UserError, did_you_mean, printable, shown
+from dlreg.errors import Interrupted, UserError, did_you_mean, shown
 
+LONGEST = 600  # characters of a message: whatever a file or a library puts into it
 COMMANDS = {
     "train": "run one experiment, or with -m a grid of them",
     "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
@@ -80,7 +81,7 @@ def _guarded(command: str, run: Callable[[], int]) -> int:
         return run()
     except UserError as error:
         for line in str(error).splitlines():
-            print(f"dlreg{command}: {printable(line)}", file=sys.stderr)
+            print(f"dlreg{command}: {shown(line, LONGEST)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Interrupted) as signal:
         print(f"dlreg{command}: interrupted; the same command continues", file=sys.stderr)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlreg.config.schema import GROUPS
-from dlreg.errors import UserError
+from dlreg.errors import UserError, shown
 
 
 def build(group: str, node: Mapping[str, Any]) -> Any:
@@ -47,7 +47,7 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     root (not merely imported there), and is, or is annotated to return, what the group holds.
     """
     path = node.get("_target_")
-    where = f"{group}: _target_={path!r}"
+    where = f"{group}: _target_={shown(repr(path))}"
     if not isinstance(path, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
         raise UserError(f"{where} must be a dotted path such as dlreg.reg.dropout.Dropout")
     if not _under_root(path):

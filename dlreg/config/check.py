@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from dlreg.config.build import fields_of, hyperparameters, is_option, locate
 from dlreg.config.schema import GROUPS, Settings, walk
-from dlreg.errors import UserError, did_you_mean
+from dlreg.errors import UserError, did_you_mean, shown
 
 
 def settings(tree: Mapping[str, Any]) -> Settings:
@@ -84,5 +84,5 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
             place = "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
             place += f".{item['loc'][1]}" if key in ("aug", "reg") and len(item["loc"]) > 1 else ""
             text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
-            lines.setdefault(f"{prefix}{key}{place}={item['input']}", []).append(text[:1].lower() + text[1:])
+            lines.setdefault(f"{prefix}{key}{place}={shown(item['input'])}", []).append(text[:1].lower() + text[1:])
     return [f"{head} {' or '.join(dict.fromkeys(parts))}" for head, parts in lines.items()]

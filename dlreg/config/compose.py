@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
-from yaml import YAMLError
 
 from dlreg.config import guard
 from dlreg.config.check import settings
@@ -60,8 +58,9 @@ def load(
     search = [f"hydra.searchpath=[{','.join(map(_quoted, config_dirs))}]"] if config_dirs else []
     try:
         cfg = loader.load_configuration("config", [*overrides, *search], run_mode=mode)
-    except (UnicodeDecodeError, RecursionError, YAMLError) as error:
-        raise UserError(f"{_culprit(config_dirs)} cannot be read: {_first_line(error)}") from None
+    except (UnicodeDecodeError, RecursionError) as error:  # which do not say what was read
+        why = "brackets too deep" if isinstance(error, RecursionError) else str(error)
+        raise UserError(f"{_culprit(config_dirs)} cannot be read: {why}") from None
     except UserError:
         raise
     except Exception as error:
@@ -103,18 +102,12 @@ def _quoted(folder: str) -> str:
 
 
 def _culprit(config_dirs: Sequence[str]) -> str:
-    """The file of a user's that no YAML reader can read."""
+    """The file of a user's whose bytes or brackets no reader can take."""
     for path in (path for folder in config_dirs for path in sorted(Path(folder).rglob("*.yaml"))):
         try:
             OmegaConf.load(path)
-        except OSError:
-            continue
-        except (UnicodeDecodeError, RecursionError, YAMLError):
+        except (UnicodeDecodeError, RecursionError):
             return str(path)
+        except Exception:  # another fault, of another file
+            continue
     return "an option's file"
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, RecursionError):
-        return "brackets too deep"
-    return re.sub(r"\s+", " ", str(error)).strip()
