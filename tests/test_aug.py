@@ -338,6 +338,14 @@ def test_boxes_have_the_area_and_the_ratio_asked_for():
     assert (height == 64).all() and (width == 64).all()
 
 
+@pytest.mark.parametrize("word", ["color_jitter", "autoaugment", "randaugment", "trivialaugment"])
+def test_what_draws_colour_operations_refuses_two_channels_at_the_first_image(word):
+    """Also where the first draws have nothing to do with colour: not in the middle of a run."""
+    for seed in range(10):
+        with pytest.raises(UserError, match="1 or 3 channels, not 2"):
+            make(word, seed=seed).transform(torch.zeros(1, 2, 8, 8))
+
+
 def test_erasings_ratio_is_height_to_width():
     """Zhong et al. (2020), algorithm 1: H = sqrt(S r), W = sqrt(S / r)."""
     x = torch.zeros(200, 3, 40, 40)

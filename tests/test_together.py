@@ -22,6 +22,7 @@ from dlreg.reg.base import Regularizer
 from dlreg.reg.l0 import L0
 from dlreg.reg.maxnorm import Constraint
 from dlreg.reg.penalties import WeightPenalty
+from dlreg.reg.stochastic_depth import StochasticDepth
 from dlreg.run import parts
 from dlreg.run.experiment import Experiment
 from dlreg.run.fitter import Fitter
@@ -229,10 +230,39 @@ def steps(made_parts, data, n):
         train_step(made_parts, x, y)
 
 
+@pytest.mark.parametrize("words", [("schedule=plateau", "reg=early_stopping", "reg.early_stopping.retrain=steps")])
+def test_what_a_later_fit_cannot_do_is_refused_before_the_first(words, settings):
+    """The rehearsal runs `train` too: here the second fit has no validation set."""
+    chosen = settings(*words)
+    with pytest.raises(UserError, match="schedule=plateau watches the validation loss"):
+        Experiment.of(chosen).run(Silent())
+    assert not Experiment.of(chosen).folder.exists()
+
+
+@pytest.mark.parametrize("optimizer", sorted(options("optimizer")))
+def test_a_rehearsal_meets_the_step_that_comes_now_and_then(optimizer, settings, monkeypatch):
+    """A dropped branch among them: an optimizer that cannot bear a weight without a graph is found before the run."""
+    dropped, init = [], StochasticDepth.gradient
+    monkeypatch.setattr(
+        StochasticDepth,
+        "gradient",
+        lambda self, model: (dropped.extend(p for p in model.parameters() if p.grad is None), init(self, model)),
+    )
+    small = ["model=resnet", "model.depth=8", "model.width=2", "data.train_size=16", "epochs=1", "batch_size=full"]
+    few = ["optimizer.coordinates=2"] if optimizer == "coordinate_descent" else []
+    few += ["optimizer.max_params=100000"] if optimizer == "newton" else []
+    chosen = settings(
+        *small, *few, f"optimizer={optimizer}", "reg=stochastic_depth", "reg.stochastic_depth.survival=0.999"
+    )
+    rehearse(chosen, parts.make_data(chosen, parts.load(chosen.data)))
+    assert dropped or optimizer in ORDER_0
+
+
 @pytest.mark.parametrize("optimizer", sorted(options("optimizer")))
 def test_every_optimizer_with_every_technique_acts_or_is_refused_before_any_work(optimizer, settings, catalogue):
     """What the rehearsal lets through trains; what acts through `gradient` is refused where no gradient is taken."""
-    refused, base = [], settings(*TINY, f"optimizer={optimizer}", "norm=batch")
+    few = ["optimizer.coordinates=1"] if optimizer == "coordinate_descent" else []
+    refused, base = [], settings(*TINY, *few, f"optimizer={optimizer}", "norm=batch")
     data = parts.make_data(base, parts.load(base.data))
     for word, node in catalogue.items():
         chosen = base.model_copy(update={"reg": node})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dlreg.aug import color
 from dlreg.aug.base import Augmentation, each
 from dlreg.aug.geometry import Interpolation
 from dlreg.aug.policy import STANDARD, operations
@@ -54,6 +55,7 @@ class AutoAugment(Augmentation):
 
     def transform(self, x: Tensor) -> Tensor:
         """Each image through a pair of its own."""
+        color.is_grey(x)  # raises, whatever will be drawn
         chosen = self.table[torch.randint(len(POLICY), (len(x),), generator=self.host_generator)]
         acts, sign = torch.rand(2, *chosen.shape[:2], generator=self.host_generator)
         operation, p, strength = chosen.unbind(2)

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dlreg.aug import color
-from dlreg.aug.base import Augmentation, each
+from dlreg.aug.base import Augmentation, per_image
 from dlreg.hyper import NonNegative
 
 HalfTurn = Annotated[float, Field(ge=0, le=0.5)]
@@ -96,19 +96,41 @@ class ColorJitter(Augmentation):
         self.strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
 
     def transform(self, x: Tensor) -> Tensor:
-        """Jitter every image in its own order."""
-        operations = [getattr(color, name) for name, strength in self.strengths.items() if strength]
-        if not operations:
+        """Jitter every image in its own order: what comes before its hue, the hue of all, what comes after."""
+        names = [name for name, strength in self.strengths.items() if strength]
+        if not names:
             return x
-        factors = torch.stack(
-            [
-                self.uniform(x, -strength, strength) if name == "hue" else factor(self, x, strength)
-                for name, strength in self.strengths.items()
-                if strength
-            ]
-        )
-        order = torch.rand(len(x), len(operations), generator=self.host_generator).argsort(1)
-        for choice in order.unbind(1):
-            own = factors.gather(0, choice.to(x.device, non_blocking=True).unsqueeze(0)).squeeze(0)
-            x = each(x, choice, operations, own)
-        return x
+        factors = torch.stack([self._factor(x, name) for name in names], 1)
+        order = torch.rand(len(x), len(names), generator=self.host_generator).argsort(1).to(x.device, non_blocking=True)
+        kinds = {name: order == i for i, name in enumerate(names)}
+        own = factors.gather(1, order)
+        if "hue" not in names:
+            return lighten(x, own, kinds)
+        turned = kinds["hue"].cumsum(1)
+        before, after = torch.where(turned == 0, own, 1), torch.where((turned == 1) & ~kinds["hue"], own, 1)
+        # Nothing is before the hue in the last place, nor after it in the first.
+        x = lighten(x, before[:, :-1], {name: chosen[:, :-1] for name, chosen in kinds.items()})
+        x = color.hue(x, factors[:, names.index("hue")])
+        return lighten(x, after[:, 1:], {name: chosen[:, 1:] for name, chosen in kinds.items()})
+
+    def _factor(self, x: Tensor, name: str) -> Tensor:
+        strength = self.strengths[name]
+        return self.uniform(x, -strength, strength) if name == "hue" else factor(self, x, strength)
+
+
+def lighten(x: Tensor, factors: Tensor, kinds: dict[str, Tensor]) -> Tensor:
+    """One after the other, blend each image with black or, where `kinds` says so, with its mean grey or its grey; `(N, k)`.
+
+    All three are blends, and a factor of 1 leaves an image as it is. So the batch goes through each as a whole: sorting it by
+    operation, as `each` does, takes longer than the blends and several copies of the batch.
+    """
+    nobody = torch.zeros_like(factors, dtype=torch.bool)
+    faded, flat = (kinds.get(name, nobody).to(x.dtype) for name in ("saturation", "contrast"))
+    if color.is_grey(x):
+        factors = torch.where(faded > 0, 1, factors)
+    x = x.clone()
+    for f, by_grey, by_mean in zip(factors.unbind(1), faded.unbind(1), flat.unbind(1), strict=True):
+        grey = color.grey(x)
+        other = grey * per_image(by_grey) + grey.mean((1, 2, 3), keepdim=True) * per_image(by_mean)
+        x.mul_(per_image(f)).add_(other * per_image(1 - f)).clamp_(0, 1)
+    return x

@@ -78,6 +78,7 @@ class RandAugment(Augmentation):
 
     def transform(self, x: Tensor) -> Tensor:
         """Each image through n operations of its own."""
+        color.is_grey(x)  # raises, whatever will be drawn
         for _ in range(self.n):
             choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
             x = each(x, choice, self.operations, self.strength * self.signs(x))
@@ -101,6 +102,7 @@ class TrivialAugment(RandAugment):
 
     def transform(self, x: Tensor) -> Tensor:
         """Each image through an operation of its own."""
+        color.is_grey(x)  # raises, whatever will be drawn
         choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
         strength = torch.randint(31, (len(x),), device=x.device, generator=self.generator).to(x.dtype) / 30
         return each(x, choice, self.operations, strength * self.signs(x))

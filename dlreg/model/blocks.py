@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ class Through(nn.Identity):
         self.out_channels = channels
 
 
-def bare(layer: nn.Module, norm: Norm) -> nn.Module:
+def bare(layer: nn.Conv2d, norm: Norm) -> nn.Module:
     """A layer that activations are not normalized after. A norm that leaves places alone acts on weights, and on these too."""
     place = Through(layer.out_channels)
     return norm(layer) if norm(place) is place else layer
@@ -138,7 +138,7 @@ class Acting(NamedTuple):
 
     name: str
     parameter: nn.Parameter
-    parametrization: nn.Module | None
+    parametrization: Any  # torch's ParametrizationList, or None
 
     @property
     def value(self) -> Tensor:
@@ -159,7 +159,7 @@ class Acting(NamedTuple):
     @property
     def shape(self) -> torch.Size:
         """Of `value`."""
-        return self.parameter.shape if self.elementwise else self.parametrization.original1.shape  # type: ignore[union-attr]
+        return (self.parameter if self.elementwise else self.parametrization.original1).shape
 
 
 def acting(model: nn.Module) -> list[Acting]:

@@ -49,7 +49,7 @@ def cosine(layer: nn.Module, *, eps: Positive) -> nn.Module:
     """
     if getattr(layer, "weight", None) is not None:
         layer.register_parameter("bias", None)
-        layer.length_cancels = True
+        layer.length_cancels = True  # type: ignore[assignment]
         # A hook and not a module around the layer: it sees the input that the layer saw, after any dropout.
         layer.register_forward_hook(_Lengths(eps))
     return layer

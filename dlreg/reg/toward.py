@@ -57,12 +57,11 @@ class L2To(WeightPenalty):
             v = plain[plain_name(name)]
             factor = saved[name] / torch.linalg.vector_norm(v.flatten(1), dim=1)
             plain[plain_name(name)] = v * factor.view(-1, *[1] * (v.dim() - 1))
-        points = [plain.get(plain_name(w.name)) for w in ws]
-        for w, point in zip(ws, points, strict=True):
-            shape = tuple(w.value.shape)
-            if point is None or point.shape != shape:
-                raise UserError(f"reg.{self.name}.weights={folder} holds no {plain_name(w.name)} of shape {shape}")
-        return points
+        for w in ws:
+            name, shape = plain_name(w.name), tuple(w.shape)
+            if name not in plain or plain[name].shape != shape:
+                raise UserError(f"reg.{self.name}.weights={folder} holds no {name} of shape {shape}")
+        return [plain[plain_name(w.name)] for w in ws]
 
 
 class Tie(Regularizer):
