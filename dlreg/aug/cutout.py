@@ -39,6 +39,8 @@ class Erasing(Augmentation):
     and tries until a rectangle fits; here, as in torchvision, it is log-uniform and ten tries are made.
     """
 
+    revision = 2
+
     def __init__(self, *, p: Fraction, area: Interval, ratio: Interval, fill: Literal["random", "mean"]) -> None:
         self.p, self.fill = p, fill
         self.area, (low, high) = ordered("erasing.area", area, 1), ordered("erasing.ratio", ratio)

@@ -54,6 +54,8 @@ class FancyPCA(Augmentation):
     of the training set's pixels (values in [0, 1]); a preview knows its images only.
     """
 
+    revision = 2
+
     def __init__(self, *, sigma: NonNegative) -> None:
         self.sigma = sigma
         self._covariance: Tensor | None = None

@@ -26,6 +26,9 @@ def weight(layer: nn.Module) -> nn.Module:
     return layer
 
 
+weight.revision = 2  # type: ignore[attr-defined]
+
+
 class Direction(nn.Module):
     """(g, v) -> g v / ||v||, one length per unit (row of the flattened weight)."""
 
@@ -53,6 +56,9 @@ def cosine(layer: nn.Module, *, eps: Positive) -> nn.Module:
         # A hook and not a module around the layer: it sees the input that the layer saw, after any dropout.
         layer.register_forward_hook(_Lengths(eps))
     return layer
+
+
+cosine.revision = 2  # type: ignore[attr-defined]
 
 
 class _Lengths:

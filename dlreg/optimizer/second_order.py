@@ -25,6 +25,8 @@ class AdaHessian(ClosureRule):
     steps in which the loss reached the weight. A step with one draw costs about three of Adam's.
     """
 
+    revision = 2
+
     order: ClassVar[int] = 2
 
     def __init__(

@@ -25,6 +25,8 @@ class EMA(Regularizer):
     Validation curves show the raw weights, and `best_val` holds those of its best epoch.
     """
 
+    revision = 2
+
     rank = 2
 
     def __init__(self, *, decay: Decay) -> None:
@@ -69,6 +71,8 @@ class SWA(Regularizer):
     statistics are gathered anew by a pass over the training set with the averaged weights. Validation curves show the raw
     weights, and `best_val` holds those of its best epoch.
     """
+
+    revision = 2
 
     def __init__(self, *, start: Fraction) -> None:
         self.start = start

@@ -40,6 +40,7 @@ class Regularizer:
     tensors, numbers, strings and containers of them, because that dict is what a checkpoint holds.
     """
 
+    revision: ClassVar[int] = 1  # raised when the same settings come to mean something else: such runs are then others
     stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
     needs_validation: ClassVar[bool] = False  # it chooses by the validation set
     needs_gradient: ClassVar[bool] = True  # its `gradient`, if it has one, would be missed where no gradient is taken

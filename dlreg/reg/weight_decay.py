@@ -17,6 +17,8 @@ class WeightDecay(WeightPenalty):
     will do, also one without gradients. Nothing is added to the loss.
     """
 
+    revision = 2
+
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing remembered yet."""
         self._before: tuple[int, list[Tensor]] = (-1, [])

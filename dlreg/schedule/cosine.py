@@ -34,6 +34,9 @@ def cosine_restarts(progress: Progress, *, t_0: Positive, t_mult: AtLeastOne, fi
     return half_cosine((progress.epoch - begin) / (end - begin), final)
 
 
+cosine_restarts.revision = 2  # type: ignore[attr-defined]
+
+
 def half_cosine(fraction: float, final: float) -> float:
     """From 1 at fraction 0 to `final` at fraction 1, flat at both ends."""
     return final + (1 - final) * (1 + math.cos(math.pi * fraction)) / 2
