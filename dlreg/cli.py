@@ -83,6 +83,12 @@ def _guarded(command: str, run: Callable[[], int]) -> int:
         for line in str(error).splitlines():
             print(f"dlreg{command}: {shown(line, LONGEST)}", file=sys.stderr)
         return 2
+    except OSError as error:  # a folder without permission, a disk without room
+        if os.environ.get("DLREG_DEBUG"):
+            raise
+        what = f"{error.filename}: " if error.filename else ""
+        print(f"dlreg{command}: {shown(f'{what}{error.strerror or error}', LONGEST)}", file=sys.stderr)
+        return 2
     except (KeyboardInterrupt, Interrupted) as signal:
         print(f"dlreg{command}: interrupted; the same command continues", file=sys.stderr)
         return signal.exit_status if isinstance(signal, Interrupted) else 130

@@ -274,6 +274,21 @@ def test_a_folder_that_cannot_be_read(refuses, tmp_path, monkeypatch):
         refuses(command, "-cd", "conf", says="--config-dir=conf cannot be read")
 
 
+@pytest.mark.parametrize("line", ["table locked", "plot locked", "study locked.yaml", "table --format csv"])
+def test_what_the_system_denies_is_one_line(line, refuses, monkeypatch):
+    def denying(real):
+        def check(path):
+            if path.name in ("locked", "locked.yaml", "outputs"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        return check
+
+    monkeypatch.setattr(Path, "is_dir", denying(Path.is_dir))
+    monkeypatch.setattr(Path, "is_file", denying(Path.is_file))
+    refuses(*line.split(), says="Permission denied")
+
+
 # -------------------------------------------------------------------------------------------------- study files
 
 STUDY_FILES = {
