@@ -40,6 +40,17 @@ def fit_toy(
     return fit(Parts(model, optimizer, reg, context), data or toy(), loop, Silent(), Memory(saved, save))
 
 
+def test_an_optimizer_that_ignores_its_closure_is_named():
+    class Deaf(torch.optim.SGD):
+        def step(self, closure=None):
+            pass
+
+    model = nn.Linear(4, 3)
+    parts = Parts(model, Deaf(model.parameters()), Chain({}), Context(0, CPU))
+    with pytest.raises(TypeError, match="does not call the closure"):
+        train_step(parts, torch.randn(5, 4), F.one_hot(torch.arange(5) % 3, 3).float())
+
+
 def test_equals_a_loop_written_by_hand():
     data, fitted = toy(), fit_toy()
     torch.manual_seed(0)

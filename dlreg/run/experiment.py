@@ -205,7 +205,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     result.test = {k: evaluate(m, test, cast, logits[k].append) if m else None for k, m in models.items()}
     numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
     if not all(math.isfinite(loss or 0.0) for loss in numbers):
-        raise Diverged(len(fitted.history))
+        raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))
     kept = {PREDICTIONS: pack_predictions(test.y, logits)}
     return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 

@@ -98,6 +98,8 @@ def train_step(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tens
         return objective
 
     optimizer.step(closure)  # type: ignore[arg-type]  # torch's annotation says float, its optimizers take a tensor
+    if not seen:
+        raise TypeError(f"{type(optimizer).__name__}.step does not call the closure that it is given")
     reg.project(model)
     return seen[0]
 
