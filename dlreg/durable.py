@@ -52,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise
     except OSError as error:
         raise ValueError(f"{path.name} cannot be read: {error.strerror or error}") from None
-    if sealed(raw):
+    if raw.startswith(SEAL):
         at = len(SEAL)
         seal, body = raw[at : at + 64], raw[at + 66 :]
         if seal.decode(errors="replace") != digest(body) or raw[at + 64 : at + 66] != b'",':
@@ -68,22 +68,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def sealed(raw: bytes) -> bool:
-    """Whether the content of a JSON file begins with a seal."""
-    return raw.startswith(SEAL)
-
-
 def write_checked(path: Path, content: bytes) -> None:
     """`write_atomic` with a SHA-256 in front; the file it replaces stays beside it as `NAME.previous`."""
     if path.exists():
         os.replace(path, previous(path))
     write_atomic(path, MAGIC + hashlib.sha256(content).digest() + content)
-
-
-def read_checked(path: Path) -> bytes | None:
-    """The newest intact content that `write_checked` left at `path`, or None. Damage is never returned as content."""
-    found = intact(path)
-    return found if found is not None else intact(previous(path))
 
 
 def intact(path: Path) -> bytes | None:

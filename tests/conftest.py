@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dlreg import durable
 from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS
@@ -19,6 +20,12 @@ SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents
 torch.set_num_threads(1)  # the suite runs on several processes
 
 EVERY_OPTION = [(group, name) for group in GROUPS for name in options(group)]
+
+
+def newest(path):
+    """The newest intact content that `durable.write_checked` left at `path`, or None."""
+    found = [durable.intact(version) for version in (path, durable.previous(path))]
+    return next((content for content in found if content is not None), None)
 
 
 class Silent:

@@ -131,6 +131,25 @@ def test_one_bad_cell_stops_the_sweep_before_its_first_run(bad, dlreg, tmp_path)
     assert not any((tmp_path / "outputs").glob("*"))
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("show", "give GROUP=OPTION"),
+        ("show dropout", "dropout: give GROUP=OPTION"),
+        ("show optimizer=adam,sgd", "one option, not a list"),
+        ("show reg=dropout --prev x.png", "unrecognized arguments"),
+        ("list --config x", "unrecognized arguments"),
+        ("list -cd latin reg", "latin1.yaml cannot be read"),
+        ("show -cd latin reg=latin1", "latin1.yaml"),
+    ],
+)
+def test_list_and_show_refuse_in_one_line(dlreg, tmp_path, words, message):
+    (tmp_path / "latin" / "reg").mkdir(parents=True)
+    (tmp_path / "latin" / "reg" / "latin1.yaml").write_bytes(b"# caf\xe9\n{}\n")
+    status, _, err = dlreg(*words.split())
+    assert (status, len(err.splitlines())) == (2, 1) and message in err
+
+
 def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
     from dlreg.run import fitter
 

@@ -51,7 +51,7 @@ class FancyPCA(Augmentation):
 
     Krizhevsky, Sutskever, Hinton (2012), section 4.1, https://papers.nips.cc/paper/4824. With $C = P diag(lambda) P'$
     that sum has the distribution of $sigma C z$, $z ~ N(0, I)$, so no eigenvectors are computed. C is the covariance
-    of the training set's pixels (values in [0, 1]); a preview knows its images only.
+    of the training set's pixels (values in [0, 1]).
     """
 
     revision = 2

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-
 from rich.markup import escape
 from rich.table import Table
 
 from dlreg import ui
+from dlreg.commands.arguments import Parser
 from dlreg.config.options import headline, options, user_config_dirs
 from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, did_you_mean
@@ -16,9 +15,8 @@ from dlreg.errors import UserError, did_you_mean
 def run(argv: list[str]) -> int:
     """Print every option of the groups asked for; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = argparse.ArgumentParser("dlreg list", description="Every group and option, one line each.")
+    parser = Parser("list", "Every group and option, one line each.")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"any of {', '.join(GROUPS)}; default: all")
-    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
     wanted = parser.parse_args(rest).groups or list(GROUPS)
     for group in wanted:
         if group not in GROUPS:

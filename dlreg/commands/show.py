@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 from pathlib import Path
 
 from rich.markup import escape
 
 from dlreg import ui
+from dlreg.commands.arguments import Parser
 from dlreg.config.build import build
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
@@ -25,18 +25,25 @@ WIDTH, HEIGHT = 70, 6  # of a curve on the terminal, in characters
 def run(argv: list[str]) -> int:
     """Print the card; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = argparse.ArgumentParser("dlreg show", description="The card of one option: dlreg show reg=dropout")
-    parser.add_argument("option", metavar="GROUP=OPTION", help="or, where options stack, GROUP=[OPTION,OPTION]")
+    parser = Parser("show", "The card of one option: dlreg show reg=dropout")
+    parser.add_argument(
+        "option", nargs="?", default="", metavar="GROUP=OPTION", help="or, where options stack, GROUP=[OPTION,OPTION]"
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="other values: schedule.t_0=5 epochs=70")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the curve of a schedule into a file as well")
     parser.add_argument("--preview", metavar="FILE.png", help="images before and after augmentations (of data=...)")
-    parser.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options of your own")
     arguments = parser.parse_intermixed_args(rest)
-    group, _, value = arguments.option.partition("=")
+    group, equals, value = arguments.option.partition("=")
+    if not equals:
+        raise UserError(
+            f"{arguments.option or 'which option'}: give GROUP=OPTION, such as reg=dropout (dlreg list names all)"
+        )
     if group not in GROUPS:
         raise UserError(f"{group}: there is no such group.{did_you_mean(group, GROUPS)} Allowed: {', '.join(GROUPS)}.")
     known = options(group, folders)
     names = [name.strip() for name in value.removeprefix("[").removesuffix("]").split(",")]
+    if len(names) > 1 and not GROUPS[group].stack:
+        raise UserError(f"{group}={value}: {group} takes one option, not a list; show them one at a time")
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
@@ -85,7 +92,9 @@ def _preview(settings: Settings, title: str, path: str) -> None:
     index = torch.randperm(len(dataset.train), generator=torch.Generator().manual_seed(settings.seed))[:PREVIEWED]
     sample = dataset.train[index]
     chain = Chain({word: build("aug", node) for word, node in settings.aug.items()})
-    context = Context(settings.seed, torch.device("cpu"), channel_mean(dataset.train.x), dataset.upright)
+    context = Context(
+        settings.seed, torch.device("cpu"), channel_mean(dataset.train.x), dataset.upright, dataset.train.x
+    )
     chain.begin("chain", context)
     sheet = preview(chain, to_unit(sample.x), torch.eye(dataset.classes)[sample.y], title.strip("[]"))
     try:

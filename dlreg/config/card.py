@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dlreg.config.build import hyperparameters, is_option, locate
-from dlreg.config.options import headline
+from dlreg.config.options import headline, text_of
 from dlreg.config.schema import GROUPS, Settings
 
 FORMULA = re.compile(r"\$\$(?P<displayed>.+?)\$\$|\$(?P<inline>.+?)\$", re.DOTALL)
@@ -74,7 +74,7 @@ class Card:
     @property
     def yaml(self) -> str:
         """The option's file."""
-        return self.path.read_text(encoding="utf-8").rstrip()
+        return text_of(self.path).rstrip()
 
     @property
     def lacking(self) -> list[str]:

@@ -54,8 +54,20 @@ def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return folders, rest
 
 
+def text_of(path: Path) -> str:
+    """The YAML of an option.
+
+    Raises:
+        UserError: it cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{shown(path)} cannot be read: {shown(error)}") from None
+
+
 def headline(path: Path) -> str:
     """The first comment line of an option's YAML (Hydra's own `# @package` lines apart)."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = text_of(path).splitlines()
     first = next((line for line in lines if not line.startswith("# @")), "")
     return first.lstrip("# ") if first.startswith("#") else ""
