@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from importlib import import_module
 
 from dlreg import __version__
 from dlreg.display import delivered, displayed
@@ -69,6 +68,8 @@ def _print(text: str) -> int:
 
 
 def _run(command: str, argv: list[str]) -> int:
+    from importlib import import_module
+
     status: int = import_module(f"dlreg.commands.{command}").run(argv)
     if command not in ("train", "study"):  # these run something: whether they only printed is theirs to say
         delivered()

@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from dlreg.errors import UserError
+
+TYPE_CHECKING = False  # as typing's own, whose import would take a third of the time of `dlreg --help`
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Display:

@@ -1,11 +1,11 @@
-"""What goes wrong by the user's hand or the machine's, as one line each."""
+"""What goes wrong by the user's hand or the machine's, as one line each.
+
+`dlreg --help` reads this file too: what only a message needs is imported when there is one.
+"""
 
 from __future__ import annotations
 
-import difflib
-import unicodedata
 from collections.abc import Iterable
-from typing import Any
 
 
 class UserError(Exception):
@@ -34,10 +34,12 @@ class Diverged(Exception):
 
 def printable(text: str) -> str:
     """Text without control and formatting characters (escape sequences, reversals); line ends and tabs stay."""
+    import unicodedata
+
     return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in text)
 
 
-def shown(value: Any, most: int = 80) -> str:
+def shown(value: object, most: int = 80) -> str:
     """A value that a user gave, for a message: on one line, and not longer than can be read."""
     text = " ".join(printable(str(value)).split())
     return text if len(text) <= most else f"{text[: most - 1]}…"
@@ -45,5 +47,7 @@ def shown(value: Any, most: int = 80) -> str:
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """` Did you mean X?` for the nearest of `words`, else the empty string."""
+    import difflib
+
     near = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)
     return f" Did you mean {near[0]}?" if near else ""

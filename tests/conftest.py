@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from dlreg import durable
+from dlreg.cli import main
 from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS
@@ -36,6 +37,18 @@ class Silent:
 
     def epoch(self, row):
         pass
+
+
+@pytest.fixture
+def spoken(capfd):
+    """spoken("train", ...) -> (exit status, stdout, stderr)."""
+
+    def call(*argv):
+        status = main(list(argv))
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return call
 
 
 @pytest.fixture

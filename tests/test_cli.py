@@ -19,16 +19,10 @@ SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "d
 
 
 @pytest.fixture
-def dlreg(tmp_path, monkeypatch, capfd):
+def dlreg(tmp_path, monkeypatch, spoken):
     """dlreg("train", ...) -> (exit status, stdout, stderr), in this process, from an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*argv):
-        status = main(list(argv))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
+    return spoken
 
 
 def test_help_is_instant_and_light():

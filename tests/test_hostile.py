@@ -52,19 +52,14 @@ sys.addaudithook(_audit)
 
 
 @pytest.fixture
-def dlreg(tmp_path, monkeypatch, capfd):
+def dlreg(tmp_path, monkeypatch, spoken):
     """dlreg("train", ...) -> (exit status, stdout, stderr), from a folder with a canary in it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DLREG_TEST_SECRET", SECRET)
     (tmp_path / "canary.py").write_text(CANARY)
     (tmp_path / "mine.yaml").write_text(STUDY)
 
-    def call(*argv):
-        status = main(list(argv))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
+    return spoken
 
 
 @pytest.fixture

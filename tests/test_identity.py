@@ -1,5 +1,6 @@
 """A result belongs to what made it: settings, data, plugins. And a run's files are what was written."""
 
+import contextlib
 import json
 import shutil
 
@@ -179,17 +180,24 @@ def test_results_of_any_shape_never_take_a_table_down(tmp_path, run, settings):
     assert tried > 500 and refused > 300
 
 
-def test_a_run_that_failed_keeps_no_number_and_counts_its_looks_at_the_test_set(settings, monkeypatch):
-    experiment = Experiment.of(settings())
+@contextlib.contextmanager
+def no_room_for(name, monkeypatch):
+    """A disk that is full when the file of that name is written."""
     real = durable.write_atomic
 
     def full(path, content):
-        if path.name == "weights":
+        if path.name == name:
             raise OSError(28, "No space left on device")
         return real(path, content)
 
     with monkeypatch.context() as patched:
         patched.setattr(durable, "write_atomic", full)
+        yield
+
+
+def test_a_run_that_failed_keeps_no_number_and_counts_its_looks_at_the_test_set(settings, monkeypatch):
+    experiment = Experiment.of(settings())
+    with no_room_for("weights", monkeypatch):
         failed = experiment.run(Silent())
     assert failed.status == "failed" and "No space left" in failed.message
     raw = json.loads((experiment.folder / "result.json").read_text())
@@ -199,15 +207,7 @@ def test_a_run_that_failed_keeps_no_number_and_counts_its_looks_at_the_test_set(
 
 def test_a_full_disk_at_the_last_write_fails_the_run_and_loses_nothing(settings, monkeypatch):
     experiment, epochs = Experiment.of(settings("epochs=3")), []
-    real = durable.write_atomic
-
-    def full(path, content):
-        if path.name == "result.json":
-            raise OSError(28, "No space left on device")
-        return real(path, content)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(durable, "write_atomic", full)
+    with no_room_for("result.json", monkeypatch):
         failed = experiment.run(Silent())
     assert failed.status == "failed" and "result.json could not be written" in failed.message
     assert list(experiment.folder.glob("checkpoint-*"))

@@ -3,20 +3,13 @@
 import pytest
 from test_plan import STUDY
 
-from dlreg.cli import main
-
 
 @pytest.fixture
-def dlreg(tmp_path, monkeypatch, capfd):
+def dlreg(tmp_path, monkeypatch, spoken):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(STUDY)
 
-    def call(*argv):
-        status = main(list(argv))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return call
+    return spoken
 
 
 def test_list_names_every_study_with_its_source_and_cost(dlreg):
