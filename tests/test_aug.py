@@ -21,7 +21,7 @@ from dlreg.aug.autoaugment import POLICY
 from dlreg.aug.base import each, select
 from dlreg.aug.light import covariance
 from dlreg.aug.mixup import beta, paste
-from dlreg.aug.policy import STANDARD, WIDE, operations
+from dlreg.aug.policy import FOURTEEN, STANDARD, WIDE, Operations
 from dlreg.aug.preview import CELL, DRAWS, GAP, LINE, label, preview
 from dlreg.aug.warp import smooth
 from dlreg.config.build import build
@@ -473,6 +473,23 @@ THEIRS = {
 SIGNED = list(THEIRS)[1:10]
 
 
+def operation(space, name):
+    """One of them, for every image of a batch."""
+    every = Operations(space, "nearest")
+    return lambda x, s: every(x, torch.full((len(x),), every.names.index(name)), s)
+
+
+def test_operations_run_together_as_alone():
+    """The moves share one map, and no image is touched by another's operation: bit for bit as one at a time."""
+    x, s = images(n=64, height=16, width=16), draws(-1, 1, n=64)
+    every = Operations(WIDE, "bilinear")
+    choice = torch.arange(64) % len(every.names)
+    together = every(x, choice, s)
+    for i in range(64):
+        alone = every(x[i : i + 1], choice[i : i + 1], s[i : i + 1])
+        assert torch.equal(together[i], alone[0]), every.names[choice[i]]
+
+
 @pytest.mark.parametrize("name", THEIRS)
 @pytest.mark.parametrize("space", ["standard", "wide"])
 def test_operations_of_the_policies(name, space):
@@ -483,7 +500,7 @@ def test_operations_of_the_policies(name, space):
     transform, space = TheirAutoAugment(), STANDARD if space == "standard" else WIDE
     level = torch.tensor([0, 3, 9, 14, 22, 30])
     sign = torch.tensor([1, -1, 1, -1, 1, -1]) if name in SIGNED else torch.ones(6)
-    ours = operations(space, "nearest")[name](x, (sign * level / 30).double())
+    ours = operation(space, name)(x, (sign * level / 30).double())
     magnitudes = None
     if name != "invert":
         magnitudes = table._AUGMENTATION_SPACE[THEIRS[name]][0](31, 32, 32)
@@ -531,17 +548,14 @@ def test_randaugment_draws_operations_per_image():
     """Of copies of one image, the fourteen operations are met about equally often, with both signs."""
     x = images(n=1, height=16, width=16).expand(2800, -1, -1, -1)
     part = make("randaugment", "n=1", "m=10")
-    counts = torch.zeros(14)
+    counts = torch.zeros(FOURTEEN)
 
-    def counting(i):
-        def operation(images, strength):
-            counts[i] += len(images)
-            assert set(strength.tolist()) <= {-1.0, 1.0}
-            return images
+    def counting(images, choice, strength):
+        counts.add_(choice.bincount(minlength=FOURTEEN))
+        assert set(strength.tolist()) == {-1.0, 1.0}
+        return images
 
-        return operation
-
-    part.operations = [counting(i) for i in range(14)]
+    part.operations = counting
     apply(part, x)
     assert counts.sum() == 2800
     chi2 = ((counts - 200) ** 2 / 200).sum()

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from dlreg.aug import color
-from dlreg.aug.base import Augmentation, each
+from dlreg.aug.base import Augmentation
 from dlreg.aug.geometry import Interpolation
-from dlreg.aug.policy import STANDARD, operations
+from dlreg.aug.policy import STANDARD, Operations
 
 # 25 pairs of (operation, probability, magnitude from 0 to 9): Cubuk et al. (2019), table 7
 POLICY = [
@@ -49,8 +49,8 @@ class AutoAugment(Augmentation):
     """
 
     def __init__(self, *, interpolation: Interpolation) -> None:
-        named = operations(STANDARD, interpolation)
-        self.operations, index = list(named.values()), {name: i for i, name in enumerate(named)}
+        self.operations = Operations(STANDARD, interpolation)
+        index = {name: i for i, name in enumerate(self.operations.names)}
         self.table = torch.tensor([[[index[name], p, m / 9] for name, p, m in pair] for pair in POLICY])
 
     def transform(self, x: Tensor) -> Tensor:
@@ -62,5 +62,5 @@ class AutoAugment(Augmentation):
         operation = torch.where(acts < p, operation, 0).long()  # 0: identity
         strength = torch.where(sign < 0.5, -strength, strength).to(x, non_blocking=True)
         for choice, own in zip(operation.unbind(1), strength.unbind(1), strict=True):
-            x = each(x, choice, self.operations, own)
+            x = self.operations(x, choice, own)
         return x

@@ -70,11 +70,16 @@ def shear(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation)
     return affine(x, (1 + p * q, q), (p, one), (zero, zero), interpolation)
 
 
-def shear_from_corner(x: Tensor, across: Tensor, down: Tensor, interpolation: Interpolation) -> Tensor:
-    """Slant by two slopes, with the top left corner fixed: (X, Y) comes from (X + across Y, down X + Y)."""
-    height, width = x.shape[-2:]
-    one = torch.ones_like(across)
-    return affine(x, (one, down), (across, one), (across * (height / 2), down * (width / 2)), interpolation)
+def move(x: Tensor, shear: Pair, shift: Pair, degrees: Tensor, interpolation: Interpolation) -> Tensor:
+    """One of three things for each image, while the numbers of the other two are 0.
+
+    Slant by two slopes with the top left corner fixed, (X, Y) from (X + across Y, down X + Y); shift to the right and
+    downward by pixels; or turn counterclockwise about the centre.
+    """
+    (across, down), (right, below), angle = shear, shift, degrees * (torch.pi / 180)
+    cos, sin, (height, width) = angle.cos(), angle.sin(), x.shape[2:]
+    start = across * (height / 2) - right, down * (width / 2) - below
+    return affine(x, (cos, down + sin), (across - sin, cos), start, interpolation)
 
 
 def own_corners(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from dlreg.aug.base import Augmentation, each
 from dlreg.aug.geometry import Interpolation
 from dlreg.hyper import Natural
 
-Operation = Callable[[Tensor, Tensor], Tensor]  # (images, strength per image) -> images
+FOURTEEN = 14  # operations of RandAugment and TrivialAugment
 LEVELS = 10  # M and AutoAugment's table run from 0 to this and below this
 
 
@@ -34,30 +34,48 @@ STANDARD = Space(slope=0.3, shift=150 / 331, degrees=30, enhance=0.9, bits=4)
 WIDE = Space(slope=0.99, shift=1, degrees=135, enhance=0.99, bits=6)
 
 
-def operations(space: Space, interpolation: Interpolation) -> dict[str, Operation]:
-    """The operations of Cubuk et al. (2019), table 6, by name; RandAugment's and TrivialAugment's are all but the last.
+MOVES = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+
+
+class Operations:
+    """The operations of Cubuk et al. (2019), table 6; RandAugment's and TrivialAugment's are all but the last.
 
     The sign of a strength says which way to move or which side of 1 a factor lies; the others take it as positive. Shearing
     leaves the top left corner where it is and shifts are by whole pixels, as theirs. Solarizing inverts the 8-bit levels from
     256 (1 - strength) on.
     """
-    return {
-        "identity": lambda x, s: x,
-        "shear_x": lambda x, s: geometry.shear_from_corner(x, space.slope * s, 0 * s, interpolation),
-        "shear_y": lambda x, s: geometry.shear_from_corner(x, 0 * s, space.slope * s, interpolation),
-        "translate_x": lambda x, s: geometry.translate(x, (space.shift * x.shape[3] * s).trunc(), 0 * s, interpolation),
-        "translate_y": lambda x, s: geometry.translate(x, 0 * s, (space.shift * x.shape[2] * s).trunc(), interpolation),
-        "rotate": lambda x, s: geometry.rotate(x, space.degrees * s, interpolation),
-        "brightness": lambda x, s: color.brightness(x, 1 + space.enhance * s),
-        "color": lambda x, s: color.saturation(x, 1 + space.enhance * s),
-        "contrast": lambda x, s: color.contrast(x, 1 + space.enhance * s),
-        "sharpness": lambda x, s: filters.sharpness(x, 1 + space.enhance * s),
-        "posterize": lambda x, s: color.posterize(x, 8 - (space.bits * s.abs()).round()),
-        "solarize": lambda x, s: color.solarize(x, (1 - s.abs()) * (256 / 255)),
-        "autocontrast": lambda x, s: color.autocontrast(x),
-        "equalize": lambda x, s: color.equalize(x),
-        "invert": lambda x, s: color.invert(x),
-    }
+
+    def __init__(self, space: Space, interpolation: Interpolation) -> None:
+        self.space, self.interpolation = space, interpolation
+        looks: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+            "brightness": lambda x, s: color.brightness(x, 1 + space.enhance * s),
+            "color": lambda x, s: color.saturation(x, 1 + space.enhance * s),
+            "contrast": lambda x, s: color.contrast(x, 1 + space.enhance * s),
+            "sharpness": lambda x, s: filters.sharpness(x, 1 + space.enhance * s),
+            "posterize": lambda x, s: color.posterize(x, 8 - (space.bits * s.abs()).round()),
+            "solarize": lambda x, s: color.solarize(x, (1 - s.abs()) * (256 / 255)),
+            "autocontrast": lambda x, s: color.autocontrast(x),
+            "equalize": lambda x, s: color.equalize(x),
+            "invert": lambda x, s: color.invert(x),
+        }
+        self.names = ["identity", *MOVES, *looks]
+        # The moves are one map with five numbers: together they cost what one of them would.
+        self._kernels: list[Callable[..., Tensor]] = [lambda x, s, moves: x, lambda x, s, moves: self._move(x, moves)]
+        self._kernels += [lambda x, s, moves, look=look: look(x, s) for look in looks.values()]
+        self._kernel = torch.tensor([0] + len(MOVES) * [1] + [2 + i for i in range(len(looks))])
+
+    def __call__(self, x: Tensor, choice: Tensor, strength: Tensor) -> Tensor:
+        """Image i through the operation `names[choice[i]]` at its strength; `choice` lies on the CPU."""
+        moving = choice.unsqueeze(1) == torch.arange(1, 1 + len(MOVES))
+        moves = moving.to(x, non_blocking=True) * strength.unsqueeze(1)
+        return each(x, self._kernel[choice], self._kernels, strength, moves)
+
+    def _move(self, x: Tensor, moves: Tensor) -> Tensor:
+        shear_x, shear_y, right, down, turn = moves.unbind(1)
+        height, width = x.shape[2:]
+        shear = self.space.slope * shear_x, self.space.slope * shear_y
+        shift = (self.space.shift * width * right).trunc(), (self.space.shift * height * down).trunc()
+        return geometry.move(x, shear, shift, self.space.degrees * turn, self.interpolation)
 
 
 class RandAugment(Augmentation):
@@ -74,14 +92,14 @@ class RandAugment(Augmentation):
         self, *, n: Natural, m: Annotated[float, Field(ge=0, le=LEVELS)], interpolation: Interpolation
     ) -> None:
         self.n, self.strength = n, m / LEVELS
-        self.operations = list(operations(STANDARD, interpolation).values())[:-1]
+        self.operations = Operations(STANDARD, interpolation)
 
     def transform(self, x: Tensor) -> Tensor:
         """Each image through n operations of its own."""
         color.is_grey(x)  # raises, whatever will be drawn
         for _ in range(self.n):
-            choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
-            x = each(x, choice, self.operations, self.strength * self.signs(x))
+            choice = torch.randint(FOURTEEN, (len(x),), generator=self.host_generator)
+            x = self.operations(x, choice, self.strength * self.signs(x))
         return x
 
     def signs(self, x: Tensor) -> Tensor:
@@ -98,11 +116,11 @@ class TrivialAugment(RandAugment):
     turns = True  # by up to 135 degrees
 
     def __init__(self, *, interpolation: Interpolation) -> None:
-        self.operations = list(operations(WIDE, interpolation).values())[:-1]
+        self.operations = Operations(WIDE, interpolation)
 
     def transform(self, x: Tensor) -> Tensor:
         """Each image through an operation of its own."""
         color.is_grey(x)  # raises, whatever will be drawn
-        choice = torch.randint(len(self.operations), (len(x),), generator=self.host_generator)
+        choice = torch.randint(FOURTEEN, (len(x),), generator=self.host_generator)
         strength = torch.randint(31, (len(x),), device=x.device, generator=self.generator).to(x.dtype) / 30
-        return each(x, choice, self.operations, strength * self.signs(x))
+        return self.operations(x, choice, strength * self.signs(x))
