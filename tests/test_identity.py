@@ -93,6 +93,16 @@ def test_another_source_of_a_plugin_is_another_run(tmp_path, monkeypatch):
     assert Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id != first
 
 
+def test_other_files_of_an_option_are_another_run(settings, tmp_path):
+    """The rule holds for every option that reads a file, as the weights that `l2_to` pulls to."""
+    words = ["reg=l2_to", f"reg.l2_to.weights={tmp_path}"]
+    (tmp_path / "weights").write_bytes(b"of one run")
+    first = Experiment.of(settings(*words)).run_id
+    assert Experiment.of(settings(*words)).run_id == first
+    (tmp_path / "weights").write_bytes(b"of another run")
+    assert Experiment.of(settings(*words)).run_id != first
+
+
 def test_another_revision_of_an_option_is_another_run_for_whom_it_concerns(settings, monkeypatch):
     """When dlreg itself makes something else of the same settings."""
     with_it, without = (Experiment.of(settings(*words)).run_id for words in (["reg=[l2,dropout]"], ["reg=l2"]))

@@ -31,6 +31,11 @@ class L2To(WeightPenalty):
         super().__init__(alpha=alpha, layers=layers, biases=biases)
         self.weights = weights
 
+    @staticmethod
+    def files(weights: str | None, **others: object) -> list[Path]:
+        """What it reads: a run's identity contains their digest."""
+        return [Path(weights).expanduser() / "weights"] if weights else []
+
     def setup(self, model: nn.Module) -> nn.Module:
         """Remember the point."""
         model = super().setup(model)
@@ -47,7 +52,7 @@ class L2To(WeightPenalty):
 
     def _given(self, ws: list[Acting], folder: str) -> list[Tensor]:
         """The last weights of the run in `folder`, in the order of `ws`."""
-        path = Path(folder).expanduser() / "weights"
+        [path] = self.files(folder)
         content = durable.read_listed(path.parent, path.name)
         if content is None:
             raise UserError(f"reg.{self.name}.weights={folder} is no finished run's folder: {path} cannot be read")

@@ -1,4 +1,4 @@
-"""What decides a result besides the settings: the data that are read, and the source of classes outside dlreg."""
+"""What decides a result besides the settings: the files that are read, and the source of classes outside dlreg."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def content(settings: Settings) -> dict[str, str]:
     """What the settings leave open; often empty.
 
     `data` -> the digest of data that are no official set; PACKAGE -> the digest of a plugin's source; GROUP.OPTION ->
-    its revision, if what dlreg makes of the same settings has changed since the first.
+    its revision, if what dlreg makes of the same settings has changed since the first; GROUP.OPTION.files -> the digest
+    of the files that it reads (a class says which by `files(**hyperparameters)`), another run's weights for example.
     """
     found = {"data": data_digest(settings.data) or ""}
     for group, word, node in _nodes(settings):
@@ -33,6 +34,8 @@ def content(settings: Settings) -> dict[str, str]:
             found[package] = source_digest(package)
         elif (revision := getattr(target, "revision", 1)) > 1:
             found[f"{group}.{word}"] = f"revision {revision}"
+        if group != "data" and hasattr(target, "files"):
+            found[f"{group}.{word}.files"] = "".join(map(file_digest, filter(Path.is_file, target.files(**node))))
     return {name: found[name] for name in sorted(found) if found[name]}
 
 
