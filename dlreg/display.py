@@ -67,7 +67,7 @@ def displayed() -> Iterator[None]:
     """While this lasts, the process's output and messages are displays."""
     before = sys.stdout, sys.stderr
     shown = Display(sys.stdout), Display(sys.stderr)
-    sys.stdout, sys.stderr = shown  # type: ignore[assignment]
+    sys.stdout, sys.stderr = shown
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ def ordered(option: str, interval: list[float], limit: float = math.inf) -> list
 
 def mask(x: Tensor, top: Tensor, left: Tensor, height: Tensor | int, width: Tensor | int) -> Tensor:
     """`(N, 1, H, W)`: which pixels lie in `[top, top + height) x [left, left + width)`, clipped at the border."""
-    rows, columns = (_within(x, dim, *ends) for dim, *ends in ((2, top, height), (3, left, width)))
+    rows, columns = _within(x, 2, top, height), _within(x, 3, left, width)
     return (rows.unsqueeze(2) & columns.unsqueeze(1)).unsqueeze(1)
 
 

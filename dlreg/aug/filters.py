@@ -22,8 +22,9 @@ def blur(x: Tensor, radius: int, sigma: Tensor) -> Tensor:
     weights = gaussian(radius, sigma)
     height, width = x.shape[-2:]
     padded = F.pad(x, [radius] * 4, mode="reflect")
-    rows = sum(per_image(w) * padded[..., i : i + width] for i, w in enumerate(weights.unbind(1)))
-    return sum(per_image(w) * rows[:, :, i : i + height] for i, w in enumerate(weights.unbind(1)))
+    zero = x.new_zeros(())
+    rows = sum((per_image(w) * padded[..., i : i + width] for i, w in enumerate(weights.unbind(1))), zero)
+    return sum((per_image(w) * rows[:, :, i : i + height] for i, w in enumerate(weights.unbind(1))), zero)
 
 
 def sharpness(x: Tensor, factor: Tensor) -> Tensor:

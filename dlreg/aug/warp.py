@@ -69,7 +69,8 @@ class Elastic(Augmentation):
         radius = math.ceil(3 * self.sigma)
         size = [side + 2 * radius for side in x.shape[-2:]]
         noise = torch.rand(2, len(x), *size, device=x.device, dtype=x.dtype, generator=self.generator) * 2 - 1
-        return geometry.displace(x, *(self.alpha * smooth(noise, radius, self.sigma)), self.interpolation)
+        across, down = self.alpha * smooth(noise, radius, self.sigma)
+        return geometry.displace(x, across, down, self.interpolation)
 
 
 def smooth(field: Tensor, radius: int, sigma: float) -> Tensor:

@@ -31,7 +31,7 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
-    def __getitem__(self, index: Tensor) -> Split:
+    def __getitem__(self, index: Tensor | slice) -> Split:
         return Split(self.x[index], self.y[index])
 
     def to(self, device: torch.device) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path as File
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ def _curves(axis: Axes, surface: Surface, walked: list[Path], tolerance: float) 
         )
 
 
-def _look(i: int, path: Path, every: float | None = None) -> dict[str, object]:
+def _look(i: int, path: Path, every: float | None = None) -> dict[str, Any]:
     steps = len(path.points)
     return {
         "color": COLOURS[i % len(COLOURS)],

@@ -128,5 +128,5 @@ def descend(label: str, build: Callable[[list[Parameter]], Optimizer], surface: 
                 (w.grad,) = torch.autograd.grad(noisy, w, create_graph=order > 1)
             return noisy
 
-        optimizer.step(closure)
+        optimizer.step(closure)  # type: ignore[arg-type]  # as in the training loop
     return path

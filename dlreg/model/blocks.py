@@ -108,7 +108,7 @@ def image_shape(shape: tuple[int, ...], model: str, least: int) -> tuple[int, in
     return shape[0], shape[1], shape[2]
 
 
-def weight_layers(model: nn.Module) -> list[nn.Module]:
+def weight_layers(model: nn.Module) -> list[nn.Linear | nn.Conv2d]:
     """Every linear and convolutional layer, in the order of the forward pass of a plain stack."""
     return [module for module in model.modules() if isinstance(module, WEIGHT_LAYERS)]
 

@@ -82,11 +82,11 @@ class LocalConv2d(nn.Conv2d):
 
     def __init__(self, n_in: int, n_out: int, kernel: int, padding: int, sides: list[int]) -> None:
         super().__init__(n_in, n_out * sides[0] * sides[1], kernel, padding=padding)
-        self.out_channels, self.sides = n_out, sides
+        self.out_channels, self.sides, self.pad = n_out, sides, padding
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C', H', W')."""
-        patches = F.unfold(x, self.kernel_size, padding=self.padding).permute(2, 0, 1)  # (positions, N, patch)
+        patches = F.unfold(x, self.kernel_size, padding=self.pad).permute(2, 0, 1)  # (positions, N, patch)
         weight = self.weight.view(len(patches), self.out_channels, -1)
         y = torch.bmm(patches, weight.mT)
         if self.bias is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, optim
@@ -40,7 +40,7 @@ def amsgrad(params: list[Parameter], *, lr: Positive, betas: Betas, eps: Positiv
 class Uncorrected(Rule):
     """Adam as printed without bias correction."""
 
-    keeps: tuple[str, ...] = ("mean", "square")
+    keeps: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def update(self, w: list[Tensor], g: list[Tensor], *kept: list[Tensor], group: dict[str, Any]) -> None:
         """w <- w - lr m / (sqrt(v) + eps)."""

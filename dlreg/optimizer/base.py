@@ -21,7 +21,7 @@ class Rule(Optimizer):
 
     keeps: ClassVar[tuple[str, ...]] = ()  # tensors like the weight, zero at the start
 
-    def __init__(self, params: list[Parameter], **hyper: Any) -> None:
+    def __init__(self, params: list[Parameter] | list[dict[str, Any]], **hyper: Any) -> None:
         super().__init__(params, hyper)
 
     def update(self, w: list[Tensor], g: list[Tensor], *kept: list[Tensor], group: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ class ClosureRule(Optimizer):
         return self.param_groups[0]
 
     @property
-    def weights(self) -> list[Parameter]:
+    def weights(self) -> list[Tensor]:
         """The parameters of all groups."""
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -117,7 +117,7 @@ def evaluate(closure: Closure) -> Tensor:
         return closure().detach()
 
 
-def dense(optimizer: Optimizer, params: Sequence[Parameter]) -> list[Tensor]:
+def dense(optimizer: Optimizer, params: Sequence[Tensor]) -> list[Tensor]:
     """The gradients of the weights; zeros for a weight that the loss did not reach."""
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in params]
     if any(g.is_sparse for g in gradients):

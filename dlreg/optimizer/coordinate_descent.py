@@ -57,14 +57,15 @@ class CoordinateDescent(ClosureRule):
         group = self.settings
         places = [(p, i, lr) for p, lr in zip(self.weights, self.rates, strict=True) for i in range(p.numel())]
         for _ in range(group["coordinates"] or len(places)):
-            loss = self._search(*places[group["position"]], loss, closure)
+            loss = self._search(places[group["position"]], loss, closure)
             group["position"] = (group["position"] + 1) % len(places)
         for p, g in zip(self.weights, dense(self, self.weights), strict=True):
             p.grad = g.detach()
         return first
 
-    def _search(self, p: Parameter, i: int, lr: float, loss: Tensor, closure: Closure) -> Tensor:
+    def _search(self, place: tuple[Tensor, int, float], loss: Tensor, closure: Closure) -> Tensor:
         """Move one coordinate; returns the loss there. Before and after, the gradients are those at the weights."""
+        p, i, lr = place
         (gradient,) = dense(self, [p])
         with torch.enable_grad():
             slope = gradient.reshape(-1)[i]

@@ -121,14 +121,14 @@ class Evolution(ClosureRule):
         return loss
 
 
-def move(w: list[Parameter], z: list[Tensor], rates: list[float], scale: Tensor) -> None:
+def move(w: list[Tensor], z: list[Tensor], rates: list[float], scale: Tensor) -> None:
     """w <- w + lr scale z."""
     torch._foreach_mul_(z, rates)
     torch._foreach_mul_(z, scale)
     torch._foreach_add_(w, z)
 
 
-def choose(new: Tensor, w: list[Parameter], old: list[Tensor]) -> None:
+def choose(new: Tensor, w: list[Tensor], old: list[Tensor]) -> None:
     """Keep the weights where `new` is true, else go back. No wait for the device."""
     for p, before in zip(w, old, strict=True):
         p.copy_(torch.where(new, p, before))

@@ -59,7 +59,7 @@ class AdaHessian(ClosureRule):
                 self._update(w, [diagonal[p] for p in w], group)
         return loss
 
-    def _diagonal(self, w: list[Parameter], g: list[Tensor]) -> list[Tensor]:
+    def _diagonal(self, w: list[Tensor], g: list[Tensor]) -> list[Tensor]:
         """The mean of z * Hz over the draws; Hz is the gradient of <g, z>. A g without a graph does not depend on w."""
         graphs = [i for i, gradient in enumerate(g) if gradient.requires_grad]
         generator, samples = self.generator(), self.settings["samples"]
@@ -73,7 +73,7 @@ class AdaHessian(ClosureRule):
             torch._foreach_addcmul_(total, z, list(product), 1 / samples)
         return [d.abs().mean((2, 3), keepdim=True).expand_as(d) if d.dim() == 4 else d for d in total]
 
-    def _update(self, w: list[Parameter], d: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, w: list[Tensor], d: list[Tensor], group: dict[str, Any]) -> None:
         m, v = ([self.state[p][name] for p in w] for name in ("mean", "square"))
         (b1, b2), counts = group["betas"], [self.state[p]["steps"] for p in w]
         torch._foreach_lerp_(m, [p.grad for p in w], 1 - b1)  # type: ignore[misc]
@@ -124,7 +124,7 @@ class Newton(ClosureRule):
         return loss
 
     @staticmethod
-    def _hessian(flat: Tensor, w: list[Parameter]) -> Tensor:
+    def _hessian(flat: Tensor, w: list[Tensor]) -> Tensor:
         rows = []
         for units in torch.eye(len(flat), dtype=flat.dtype, device=flat.device).split(BATCH):
             parts = torch.autograd.grad(flat, w, units, retain_graph=True, is_grads_batched=True, allow_unused=True)

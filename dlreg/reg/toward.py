@@ -109,7 +109,8 @@ class Tie(Regularizer):
 
 def _share(first: nn.Module, second: nn.Module) -> None:
     """Give the second layer the first one's weight: the parameters themselves, wherever parametrizations moved them."""
-    owners: list[Any] = [m.parametrizations.weight if is_parametrized(m, "weight") else m for m in (first, second)]
+    layers: tuple[Any, Any] = first, second
+    owners = [m.parametrizations.weight if is_parametrized(m, "weight") else m for m in layers]
     for name in ("weight", "original", "original0", "original1"):
         if isinstance(getattr(owners[0], name, None), nn.Parameter):
             setattr(owners[1], name, getattr(owners[0], name))
