@@ -122,3 +122,16 @@ def test_fsync_comes_before_the_rename_and_the_folder_after(tmp_path, monkeypatc
     monkeypatch.setattr(os, "replace", lambda a, b: (seen.append("replace"), replace(a, b)))
     durable.write_atomic(tmp_path / "x", b"1")
     assert seen == ["fsync", "replace", "fsync"]
+
+
+def test_no_file_stays_open(tmp_path):
+    """A study writes thousands of files in one process."""
+    open_files = "/proc/self/fd"
+    if not os.path.isdir(open_files):
+        pytest.skip("this system does not list a process's open files")
+    before = len(os.listdir(open_files))
+    for i in range(20):
+        durable.write_checked(tmp_path / "state", b"%d" % i)
+        durable.write_json(tmp_path / "result.json", {"i": i})
+        assert durable.read_json(tmp_path / "result.json") == {"i": i} and newest(tmp_path / "state") == b"%d" % i
+    assert len(os.listdir(open_files)) == before
