@@ -15,7 +15,9 @@ from results import result
 from dlreg import cli
 from dlreg.errors import UserError
 from dlreg.report.blocks import cut
+from dlreg.report.dots import dots
 from dlreg.report.judge import Group, arranged, compare, judge
+from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
 from dlreg.report.plot import draw
 from dlreg.report.question import Question
@@ -222,15 +224,16 @@ def test_what_cannot_be_asked_is_refused_in_one_line(command, argv, said, folder
 def test_the_rows_of_a_study_are_chosen_after_the_verdicts():
     groups = [Group({"method": r}, [run("sgd", r, s, ERRORS["sgd", r] + s / 50) for s in range(3)]) for r in REGS]
     whole = judge(groups, 0)
-    part = rows_where(whole, [Condition.of("reg=dropout")])
+    words = [describe(row.runs[0].config) | row.label for row in whole.rows]
+    part = rows_where(whole, words, [Condition.of("reg=dropout")])
     assert [row.name for row in part.rows] == ["dropout"] and part.rows[0] == whole.rows[1]
     assert part.protocol["Where"] == (
         "reg=dropout: 1 of 3 rows; left out: 2 rows with reg none or l2; "
         "the other lines, and the families of verdicts, are about all 3"
     )
-    assert [row.name for row in rows_where(whole, [Condition.of("method!=l2")]).rows] == ["none", "dropout"]
+    assert [row.name for row in rows_where(whole, words, [Condition.of("method!=l2")]).rows] == ["none", "dropout"]
     with pytest.raises(UserError, match=r"no row has metod\. Did you mean method"):
-        rows_where(whole, [Condition.of("metod=l2")])
+        rows_where(whole, words, [Condition.of("metod=l2")])
 
 
 @pytest.mark.parametrize("by", ["optimizer", "reg", "epochs"])
@@ -311,6 +314,20 @@ def test_time_to_a_target_never_leaves_out_who_missed_it(epochs, lost, shown):
     data = next(csv.DictReader(io.StringIO(render(table, "csv"))))
     assert (data["target_reached"], data["target_runs"]) == (str(len(row["epochs"])), str(row["runs"]))
     assert bool(data["epochs_to_target_mean"]) == (len(row["epochs"]) == row["runs"])
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_an_axis_shows_nothing_that_cannot_be_and_does_not_squeeze(name):
+    """Of errors of 1.0 and 1.4 %, and of the accuracies of 99.0 and 98.6 %, a picture has the same scale."""
+    found = [run("sgd", r, s, e + s / 50) for r, e in (("none", 1.4), ("l2", 1.0)) for s in range(3)]
+    table = arranged(compare(found, question=Question([name])))
+    low, high = dots(table).axes[0].get_xlim()
+    least, most = METRICS[name].limits
+    values = [METRICS[name].of(r, "last") for r in found]
+    assert least <= low < min(values) and max(values) < high <= most
+    spread = max(values) - min(values)
+    if name.split("_")[0] not in ("train", "seconds"):  # which are alike in all runs
+        assert high - low < 8 * spread
 
 
 def test_without_validation_no_target_is_missed():

@@ -14,7 +14,7 @@ from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.blocks import cut
 from dlreg.report.judge import arranged, compare
-from dlreg.report.label import words_of
+from dlreg.report.label import describe, words_of
 from dlreg.report.metrics import METRICS
 from dlreg.report.order import ordered
 from dlreg.report.question import COLUMNS, Question
@@ -64,8 +64,7 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     if name is not None and not Path(name).is_dir():
         if not name.endswith((".yaml", ".yml")) and name not in (known := studies(folders)):
             raise UserError(f"{name} is neither a folder nor a study.{did_you_mean(name, known)}")
-        table = _of_study(name, given, folders)
-        table = rows_where(table, conditions) if conditions else table
+        table = _of_study(name, given, folders, conditions)
     else:
         table = _of_folders(given, conditions)
     if given.sort:
@@ -121,14 +120,18 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(f"-o {path} cannot be written: {error.strerror}") from None
 
 
-def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
+def _of_study(name: str, given: argparse.Namespace, folders: list[str], conditions: Sequence[Condition]) -> Table:
     from dlreg.study.tabulate import table  # torch comes with it
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
     if given.baseline or given.against or given.columns or given.select or given.by:
         raise UserError("--baseline, --against, --columns, --select and --by are for folders; a study says its own")
-    return table(planned(name, given.words, given.row, folders), given.margin, given.population)
+    plan = planned(name, given.words, given.row, folders)
+    whole = table(plan, given.margin, given.population)
+    configs = [row.cells[0].experiment.settings.model_dump() if row.cells else {} for row in plan.rows]
+    words = [describe(config) | row.label for config, row in zip(configs, whole.rows, strict=True)]
+    return rows_where(whole, words, conditions) if conditions else whole
 
 
 def _columns(text: str) -> list[str]:

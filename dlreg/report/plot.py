@@ -120,7 +120,8 @@ def _sweep(table: Table) -> Figure:
         axes.set_xscale("symlog" if values[0] == 0 else "log", **({"linthresh": values[1]} if values[0] == 0 else {}))
     axes.set_xticks(values, [f"{v:g}" for v in values], rotation=45 if len(values) > 6 else 0)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
+    (low, high), (least, most) = axes.get_ylim(), METRICS[name].limits
+    axes.set_ylim(max(low, least), min(high, most))
     figure.legend(loc="outside lower center", ncols=2)
     give_title(figure, table, "bars: 95 % interval of the mean")
     return figure

@@ -106,9 +106,10 @@ def _seeds(rows: Sequence[Row]) -> str:
 def _numbers(rows: Sequence[Row], question: Question) -> str:
     """What stands in the columns; of columns that are not there nothing is said."""
     parts = []
-    if any(s and s.sd is not None for row in rows for s in row.metrics.values()):
+    stats = [stat for row in rows for stat in row.metrics.values() if stat]
+    if any(stat.sd is not None for stat in stats):
         parts.append("mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]")
-    elif len(rows) > 1:
+    elif stats and len(rows) > 1:
         parts.append("single runs")
     if any(row.difference and row.difference.stat and row.difference.stat.sd is not None for row in rows):
         parts.append("Δ: mean ± sample standard deviation of the differences between runs of the same seed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.label import describe, number, place, words_of
+from dlreg.report.label import number, place, words_of
 from dlreg.report.table import Table
 from dlreg.run.result import Result
 
@@ -65,13 +65,12 @@ def where(results: Sequence[Result], conditions: Sequence[Condition]) -> tuple[l
     return [results[i] for i in kept], line
 
 
-def rows_where(table: Table, conditions: Sequence[Condition]) -> Table:
-    """The table with the rows of which every condition holds. It was judged as a whole, and its footer says so.
+def rows_where(table: Table, words: Sequence[Words], conditions: Sequence[Condition]) -> Table:
+    """The table with the rows of whose `words` every condition holds. It was judged as a whole, and its footer says so.
 
     Raises:
         UserError: no row has such a key, or none is left.
     """
-    words = [(describe(row.runs[0].config) if row.runs else {}) | row.label for row in table.rows]
     kept, line = _kept(words, conditions, "row")
     line += f"; the other lines, and the families of verdicts, are about all {len(table.rows)}"
     return replace(table, rows=[table.rows[i] for i in kept], protocol={"Where": line} | table.protocol)
