@@ -73,7 +73,7 @@ def to_json(table: Table) -> str:
         }
         for row in table.rows
     ]
-    content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
+    content: dict[str, Any] = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
     content |= {"by": table.by, "target": table.target}
     text = json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
     return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)

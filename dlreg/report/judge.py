@@ -130,7 +130,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
 
 def tested(runs: Sequence[Result], select: Select) -> list[int]:
     """Of how many test samples each run's numbers are."""
-    return [n for r in runs if r.test and (n := (r.test[select] or {}).get("samples"))]
+    return [int(n) for r in runs if r.test and (n := (r.test[select] or {}).get("samples"))]
 
 
 def _comparison(
