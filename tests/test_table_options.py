@@ -221,6 +221,10 @@ def test_what_cannot_be_asked_is_refused_in_one_line(command, argv, said, folder
     assert said in refused(capsys, command, folder, *argv)
 
 
+def test_a_study_says_its_own_blocks(capsys):
+    assert "--by are for folders; a study says its own" in refused(capsys, "table", "mnist_regularizers", "--by", "reg")
+
+
 def test_the_rows_of_a_study_are_chosen_after_the_verdicts():
     groups = [Group({"method": r}, [run("sgd", r, s, ERRORS["sgd", r] + s / 50) for s in range(3)]) for r in REGS]
     whole = judge(groups, 0)

@@ -105,7 +105,7 @@ def comparison_parser(command: str, description: str) -> Parser:
 def _target(text: str) -> float:
     value = number(text)
     if value is None or not 0 < value <= 100:
-        raise UserError(f"--target={text} must be a validation error in percent, above 0 and at most 100")
+        raise UserError(f"--target={shown(text)} must be a validation error in percent, above 0 and at most 100")
     return value
 
 

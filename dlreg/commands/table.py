@@ -100,7 +100,7 @@ def _runs(paths: Sequence[Path], by: str | None) -> list[Result]:
     missing = [folder for folder in paths if not folder.is_dir()]
     if missing:
         raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
-    results, unreadable = read_all(paths, lambda result: words_of(result).get(by or "", ""))
+    results, unreadable = read_all(paths, lambda result: words_of(result).get(by, "") if by else "")
     for bad in unreadable:
         ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
     if not results:
