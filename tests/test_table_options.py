@@ -280,6 +280,17 @@ def test_two_versions_are_two_runs_where_versions_are_asked_for(tmp_path, capsys
     assert all(row["against"] == f"0.1.0, {row['optimizer']}, {row['reg']}" for row in across[6:])
 
 
+def test_two_states_of_a_plugin_are_compared_by_its_name():
+    digests = {"a" * 64: 2.0, "b" * 64: 1.0}
+    found = [run("sgd", r, s, e + s / 50, content={"mytricks": digest})
+             for digest, e in digests.items() for r in ("none", "l2") for s in range(3)]  # fmt: skip
+    table = cut(found, "mytricks", None, "mytricks=aaaaaaaaaa", Question())
+    assert [(row.name, row.against) for row in table.rows[2:]] == [
+        ("bbbbbbbbbb, none", "aaaaaaaaaa, none"), ("bbbbbbbbbb, l2", "aaaaaaaaaa, l2"),
+    ]  # fmt: skip
+    assert [row.difference.verdict for row in table.rows[2:]] == ["better", "better"]
+
+
 def reaching(*epochs):
     """Runs that come below 3 % at these epochs (None: never), an epoch taking 2 s."""
     found = []
