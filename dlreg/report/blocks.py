@@ -64,8 +64,9 @@ def _joined(tables: Mapping[str, Table], by: str, results: Sequence[Result], que
 
 def _renamed(table: Table, by: str, value: str) -> list[Row]:
     """The rows with their block in their names, also where others name them."""
-    named = {row.name: replace(row, label={by: value} | row.label) for row in table.rows}
-    return [replace(row, against=row.against and named[row.against].name) for row in named.values()]
+    rows = [replace(row, label={by: value} | row.label) for row in table.rows]
+    names = {old.name: new.name for old, new in zip(table.rows, rows, strict=True)}
+    return [replace(row, against=row.against and names[row.against]) for row in rows]
 
 
 def _told(tables: Mapping[str, Table], name: str, but: str | None = None) -> str:
