@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlreg.config import guard
 from dlreg.errors import UserError, shown
+from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
     from dlreg.study.file import StudyRow
     from dlreg.study.plan import Plan
 
+SIGNED = ("--sort",)  # flags whose value may begin with a minus sign
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
 seeds=5            how many, or which: seeds=0,1,2
@@ -32,6 +34,14 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("-cd", "--config-dir", metavar="DIR", help="a folder with options and studies of your own")
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As inherited, and `--sort -seconds` is `--sort=-seconds`: a minus sign does not make a value a flag."""
+        words: list[str] = []
+        for word in args or ():
+            takes = words and words[-1] in SIGNED
+            words[-1:] = [f"{words[-1]}={word}"] if takes else [*words[-1:], word]
+        return super().parse_intermixed_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """In place of the usage and exit.
@@ -74,15 +84,34 @@ def comparison_parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--select", choices=("last", "best_val"), help="which epoch: the last, or the best on validation"
     )
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="'KEY=A,B'",
+        help="only runs (of a study: rows) with one of these values; also KEY!=A, KEY<0.1; several must all hold",
+    )
+    parser.add_argument(
+        "--by", metavar="KEY", help="a block for each value of KEY (optimizer, version ...), judged by itself"
+    )
+    parser.add_argument("--sort", metavar="[-]COLUMN", help="rows by a column, `delta` or `config`; - largest first")
+    parser.add_argument(
+        "--target", type=_target, metavar="E", help="epochs and seconds until the validation error is below E %%"
+    )
+    parser.add_argument("--title", metavar="TEXT", help="over the table; in LaTeX its caption")
     return parser
 
 
+def _target(text: str) -> float:
+    value = number(text)
+    if value is None or not 0 < value <= 100:
+        raise UserError(f"--target={shown(text)} must be a validation error in percent, above 0 and at most 100")
+    return value
+
+
 def _margin(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
+    value = number(text)
+    if value is None or not 0 < value < math.inf:
         raise UserError(f"--margin={text} must be a number above 0, in the unit of the judged column")
     return value
 

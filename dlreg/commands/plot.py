@@ -19,12 +19,14 @@ def run(argv: list[str]) -> int:
         "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
         "published values), sweep (a number that varies between rows, on the axis that suits it).",
     )
-    parser.add_argument("-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png or .svg")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"
+    )
     parser.add_argument("--kind", choices=("curves", "dots", "sweep"), default="dots")
     given = parser.parse_intermixed_args(rest)
     style = given.output.suffix.lower().removeprefix(".")
-    if style not in ("png", "svg"):
-        raise UserError(f"-o {given.output} must end in .png or .svg")
+    if style not in ("png", "svg", "pdf"):
+        raise UserError(f"-o {given.output} must end in .png, .svg or .pdf")
     table = collect(given, folders)
     from dlreg.report.plot import draw  # matplotlib is slow to load
 

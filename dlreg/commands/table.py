@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dlreg import durable, ui
@@ -10,12 +12,17 @@ from dlreg.commands.arguments import comparison_parser, named, planned
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
+from dlreg.report.blocks import cut
 from dlreg.report.judge import arranged, compare
+from dlreg.report.label import describe, words_of
 from dlreg.report.metrics import METRICS
+from dlreg.report.order import ordered
 from dlreg.report.question import COLUMNS, Question
 from dlreg.report.render import FORMATS, render
 from dlreg.report.table import Table
-from dlreg.run.result import read_all
+from dlreg.report.target import targeted
+from dlreg.report.where import Condition, rows_where, where
+from dlreg.run.result import Result, read_all
 from dlreg.study.file import studies
 
 
@@ -29,10 +36,13 @@ def run(argv: list[str]) -> int:
     )
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write there instead of printing")
+    parser.add_argument("--no-protocol", action="store_true", help="without what stands under the table")
     given = parser.parse_intermixed_args(rest)
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     table = collect(given, folders)
+    if given.no_protocol:
+        table = replace(table, protocol={})
     text = render(table, given.format)
     if given.output:
         write(given.output, (text + "\n").encode())
@@ -44,38 +54,58 @@ def run(argv: list[str]) -> int:
 
 
 def collect(given: argparse.Namespace, folders: list[str]) -> Table:
-    """The table of the runs, or of the study, that the arguments name.
+    """The table of the runs, or of the study, that the arguments name, as they want it.
 
     Raises:
-        UserError: no such folder, study, column or baseline.
+        UserError: no such folder, study, column, word or baseline.
     """
     name = named(given.words)
+    conditions = [Condition.of(text) for text in given.where]
     if name is not None and not Path(name).is_dir():
         if not name.endswith((".yaml", ".yml")) and name not in (known := studies(folders)):
             raise UserError(f"{name} is neither a folder nor a study.{did_you_mean(name, known)}")
-        return _of_study(name, given, folders)
-    paths = [Path(word) for word in given.words] or [Path("outputs")]
-    missing = [folder for folder in paths if not folder.is_dir()]
-    if missing:
-        raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
+        table = _of_study(name, given, folders, conditions)
+    else:
+        table = _of_folders(given, conditions)
+    if given.sort:
+        table = ordered(table, given.sort)
+    if given.target is not None:
+        table = targeted(table, given.target)
+    return replace(table, title=given.title or table.title)
+
+
+def _of_folders(given: argparse.Namespace, conditions: Sequence[Condition]) -> Table:
     if given.row:
         raise UserError("--row adds a row to a study; these are folders")
-    results, unreadable = read_all(paths)
-    for bad in unreadable:
-        ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
-    if not results:
-        raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
+    results, left_out = _runs([Path(word) for word in given.words] or [Path("outputs")], given.by), ""
+    if conditions:
+        results, left_out = where(results, conditions)
     columns = _columns(given.columns) if given.columns else COLUMNS
     question = Question(columns, given.select or "last", given.margin, given.population)
-    table = arranged(compare(results, given.baseline, given.against, question))
+    if given.by:
+        table = cut(results, given.by, given.baseline, given.against, question)
+    else:
+        table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):
         if given.baseline:
             raise UserError(f"--baseline={given.baseline}: no row is called that")
         if given.against:
             raise UserError(f"--against={given.against}: no two rows differ in that alone")
-    return table
+    return replace(table, protocol={"Where": left_out} | table.protocol) if left_out else table
+
+
+def _runs(paths: Sequence[Path], by: str | None) -> list[Result]:
+    missing = [folder for folder in paths if not folder.is_dir()]
+    if missing:
+        raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
+    results, unreadable = read_all(paths, lambda result: words_of(result).get(by, "") if by else "")
+    for bad in unreadable:
+        ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
+    if not results:
+        raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
+    return results
 
 
 def write(path: Path, content: bytes) -> None:
@@ -90,14 +120,18 @@ def write(path: Path, content: bytes) -> None:
         raise UserError(f"-o {path} cannot be written: {error.strerror}") from None
 
 
-def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table:
+def _of_study(name: str, given: argparse.Namespace, folders: list[str], conditions: Sequence[Condition]) -> Table:
     from dlreg.study.tabulate import table  # torch comes with it
 
     if "/" in name and not name.endswith((".yaml", ".yml")):
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
-    if given.baseline or given.against or given.columns or given.select:
-        raise UserError("--baseline, --against, --columns and --select are for folders; a study says its own")
-    return table(planned(name, given.words, given.row, folders), given.margin, given.population)
+    if given.baseline or given.against or given.columns or given.select or given.by:
+        raise UserError("--baseline, --against, --columns, --select and --by are for folders; a study says its own")
+    plan = planned(name, given.words, given.row, folders)
+    whole = table(plan, given.margin, given.population)
+    configs = [row.cells[0].experiment.settings.model_dump() if row.cells else {} for row in plan.rows]
+    words = [describe(config) | row.label for config, row in zip(configs, whole.rows, strict=True)]
+    return rows_where(whole, words, conditions) if conditions else whole
 
 
 def _columns(text: str) -> list[str]:

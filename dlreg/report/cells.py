@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Published, Row, Table
+from dlreg.report.target import Reached, titles
 
 INTERVAL = "95 % interval"
 DELTA_INTERVAL = "95 % of Δ"
@@ -39,6 +40,9 @@ def cells(table: Table, row: Row) -> dict[str, str]:
         value = row.metrics[name]
         text = stat(value, METRICS[name].digits) if spread else short(value, METRICS[name].digits, spread=False)
         shown[METRICS[name].title] = text
+    if table.target is not None:
+        reached = Reached.of(row, table.target)
+        shown |= {title: _took(reached, name) for name, title in titles(table.target).items()}
     for name in published_metrics(table):
         shown[published_title(table, name)] = published(row.published.get(name), METRICS[name].digits)
     if any(set(r.status) - {"done"} for r in table.rows):
@@ -52,7 +56,9 @@ def published_title(table: Table, metric: str) -> str:
 
 
 def footer(table: Table) -> list[tuple[str, str]]:
-    """The protocol and the notes of the rows, as (name, text)."""
+    """The protocol and the notes of the rows, as (name, text); nothing for a table that is to stand without."""
+    if not table.protocol:
+        return []
     lines = list(table.protocol.items())
     lines += [(row.name, row.note) for row in table.rows if row.note]
     why: dict[str, list[str]] = {}
@@ -70,6 +76,20 @@ def footer(table: Table) -> list[tuple[str, str]]:
 def stat(value: Stat | None, digits: int = 2) -> str:
     """`3.21 ± 0.10 (3)`; no ± for one value; a dash for none."""
     return "—" if value is None else f"{short(value, digits)} ({value.n})"
+
+
+def _took(reached: Reached, name: str) -> str:
+    """`12.3 ± 1.5 (3)`; where a run missed the target `2 of 3 reached, 12 to 14`, or `not reached (0 of 3)`."""
+    values, digits = getattr(reached, name), 1 if name == "seconds" else 0
+    if not reached.runs:
+        return "—"
+    if not values:
+        return f"not reached (0 of {reached.runs})"
+    if len(values) < reached.runs:
+        low, high = (f"{end(values):.{digits}f}" for end in (min, max))
+        span = low if low == high else f"{low} to {high}"
+        return f"{len(values)} of {reached.runs} reached, {span}"
+    return stat(reached.stat(values), 1)
 
 
 def short(value: Stat | None, digits: int = 2, sign: bool = False, spread: bool = True) -> str:
@@ -115,7 +135,9 @@ def spare(columns: Collection[str]) -> str | None:
         "seconds",
         "gap",
         METRICS["val_error"].title,
+        METRICS["val_accuracy"].title,
         METRICS["train_error"].title,
+        METRICS["train_accuracy"].title,
         INTERVAL,
         IMAGES_INTERVAL,
         DELTA_INTERVAL,

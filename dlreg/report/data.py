@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dlreg.errors import printable
 from dlreg.report.cells import published_metrics
+from dlreg.report.label import number
 from dlreg.report.table import Table
+from dlreg.report.target import Reached
 from dlreg.run.result import STATUSES
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def frame(table: Table) -> pd.DataFrame:
         values: dict[str, Any] = {key: row.label.get(key, "") for key in table.columns}
         for name in table.metrics:
             values |= {f"{name}_{part}": getattr(row.metrics[name], part, None) for part in _PARTS}
+        if table.target is not None:
+            reached = Reached.of(row, table.target)
+            for name in ("epochs", "seconds"):
+                over = reached.stat(getattr(reached, name))
+                values |= {f"{name}_to_target_{part}": getattr(over, part, None) for part in _PARTS}
+            values |= {"target_reached": len(reached.epochs), "target_runs": reached.runs}
         change = row.difference
         values |= {f"delta_{part}": getattr(change and change.stat, part, None) for part in _PARTS}
         values |= {name: getattr(change, name, None) for name in _VERDICT} | {"against": row.against}
@@ -61,22 +68,17 @@ def to_json(table: Table) -> str:
             "best": row.best,
             "published": {name: asdict(value) for name, value in row.published.items()},
             "note": row.note,
+            "target": None if table.target is None else asdict(Reached.of(row, table.target)),
             "runs": [r.run_id for r in row.runs],
         }
         for row in table.rows
     ]
-    content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
+    content: dict[str, Any] = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
+    content |= {"by": table.by, "target": table.target}
     text = json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
     return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
 
 
 def _safe(text: str) -> str:
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))  # a bare carriage return would not be quoted
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and not _is_number(text) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and number(text) is None else text

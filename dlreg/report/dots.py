@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from dlreg.report.cells import MARK, published
 from dlreg.report.figure import give_title, name_of
 from dlreg.report.html import COLOURS
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import METRICS, Metric
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table
 
@@ -30,6 +31,8 @@ def dots(table: Table) -> Figure:
         _differences(panels[1], table)
     for axes in panels:
         axes.grid(axis="y", visible=False)
+        for i in filter(table.begins, range(len(rows))):
+            axes.axhline(i - 0.5, color=GREY, linewidth=0.8, zorder=0)
     panels[0].set_yticks(range(len(rows)), [_tick(row) for row in rows])
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.legend(loc="outside lower center", ncols=3)
@@ -54,10 +57,11 @@ def _numbers(axes: Axes, table: Table) -> None:
     metric = METRICS[name]
     seeds = [[v for r in row.runs if (v := metric.of(r, table.select)) is not None] for row in table.rows]
     measured = [v for values in seeds for v in values]
-    near = _reach(measured)
+    near = _reach(measured, metric)
     stats = [row.metrics[name] for row in table.rows]
     shown = [p.value for row in table.rows if (p := row.published.get(name)) and near[0] <= p.value <= near[1]]
-    axes.set(xlabel=metric.title, xlim=_limits([s.mean for s in stats if s] + shown, measured))
+    low, high = _limits([s.mean for s in stats if s] + shown, measured, metric)
+    axes.set(xlabel=metric.title, xlim=(max(low, metric.limits[0]), min(high, metric.limits[1])))
     for i, (row, values) in enumerate(zip(table.rows, seeds, strict=True)):
         axes.plot(values, [i] * len(values), "o", color=GREY, markersize=3, zorder=2)
         _bar(axes, i, row.metrics[name], _whole(row), 7 if row.best else 5.5)
@@ -75,7 +79,7 @@ def _differences(axes: Axes, table: Table) -> None:
     means = [d.stat.mean for d in found if d and d.stat]
     margin = table.margin or 0.0
     axes.set(xlabel=f"difference in {metric.title}, {metric.better} is better")
-    axes.set_xlim(_limits([0.0, -margin, margin, *means], means))
+    axes.set_xlim(_limits([0.0, -margin, margin, *means], means, metric))
     axes.axvline(0, color="#555555", linewidth=1, zorder=0)
     if margin:
         axes.axvspan(-margin, margin, color=LIGHT, alpha=0.5, zorder=0, linewidth=0, label=f"within {margin:g}")
@@ -127,20 +131,21 @@ def _published(axes: Axes, table: Table, near: tuple[float, float]) -> None:
         axes.plot([], [], "D", color=RED, markerfacecolor="none" if unsure else RED, label=label)
 
 
-def _reach(values: Sequence[float]) -> tuple[float, float]:
+def _reach(values: Sequence[float], metric: Metric) -> tuple[float, float]:
     """As far as the axis goes for a published value: twice the range of what was measured, to either side."""
-    span = max(max(values) - min(values), 0.05 * abs(max(values)))
+    span = max(max(values) - min(values), 0.05 * _size(values, metric))
     return min(values) - 2 * span, max(values) + 2 * span
 
 
-def _limits(anchors: Sequence[float], points: Sequence[float]) -> tuple[float, float]:
-    """The axis: intervals of few seeds must not push the means together, so it follows `anchors`, and holds every point.
-
-    What cannot be negative is not drawn below zero.
-    """
-    room = max(0.6 * (max(anchors) - min(anchors)), 0.05 * max(map(abs, anchors)), 1e-9)
+def _limits(anchors: Sequence[float], points: Sequence[float], metric: Metric) -> tuple[float, float]:
+    """The axis: intervals of few seeds must not push the means together, so it follows `anchors`, and holds every point."""
+    room = max(0.6 * (max(anchors) - min(anchors)), 0.05 * _size(anchors, metric), 1e-9)
     low, high = min(anchors) - room, max(anchors) + room
-    if min(anchors) >= 0:
-        low = max(low, 0.0)
     margin = 0.02 * (high - low)
     return min([low, *(p - margin for p in points)]), max([high, *(p + margin for p in points)])
+
+
+def _size(values: Sequence[float], metric: Metric) -> float:
+    """How large numbers are, as errors: an accuracy of 98 % is a number of 2."""
+    ends = [0.0, *filter(math.isfinite, metric.limits)]
+    return max(min(abs(value - end) for end in ends) for value in values)

@@ -21,6 +21,7 @@ STYLE: Any = {  # matplotlib knows its keys as 300 literals
     "legend.frameon": False,
     "legend.fontsize": 8,
     "svg.fonttype": "none",  # text stays text
+    "pdf.fonttype": 42,  # likewise; publishers refuse the other kind
     "svg.hashsalt": "dlreg",  # the same picture, the same bytes
 }
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from dlreg.report.cells import AGAINST, DELTA_INTERVAL, INTERVAL, cells, footer, is_bold, published_title
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
+from dlreg.report.target import Reached, titles
 
 # Okabe and Ito's eight colours, which the colour-blind can tell apart, minus yellow, plus line patterns when they run out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -28,8 +29,11 @@ def page(table: Table) -> str:
         text=table.text,
         names=list(rows[0]) if rows else ["run"],
         words=words,
-        rows=[[(name, text, _sort_key(table, row, name), is_bold(table, row, name)) for name, text in shown.items()]
-              for row, shown in zip(table.rows, rows, strict=True)],
+        rows=[
+            (table.begins(i), [(name, text, _sort_key(table, row, name), is_bold(table, row, name))
+                               for name, text in shown.items()])
+            for i, (row, shown) in enumerate(zip(table.rows, rows, strict=True))
+        ],
         charts=[chart for key, label in CURVES.items() if (chart := _chart(table.rows, key, label))],
         legend=[(row.name, *_pen(i)) for i, row in enumerate(table.rows) if row.runs],
         footer=footer(table),
@@ -46,6 +50,10 @@ def _sort_key(table: Table, row: Row, name: str) -> float | None:
     change = row.difference.stat if row.difference else None
     values["Δ"] = change.mean if change else 0.0 if row.baseline else None
     values[DELTA_INTERVAL] = change.low if change and row.difference and row.difference.judged else None
+    if table.target is not None:
+        reached = Reached.of(row, table.target)
+        means = {name: reached.stat(getattr(reached, name)) for name in titles(table.target)}
+        values |= {title: getattr(means[name], "mean", None) for name, title in titles(table.target).items()}
     values |= {published_title(table, metric): value.value for metric, value in row.published.items()}
     return values.get(name)
 
@@ -84,6 +92,7 @@ table { border-collapse: collapse; margin: 1rem 0 }
 th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd }
 th { border-bottom: 2px solid #111 } th button { all: unset; cursor: pointer; font-weight: bold }
 th button:focus-visible { outline: 2px solid #0072B2 }
+tbody + tbody tr:first-child td { border-top: 2px solid #999 }
 .word { text-align: left; white-space: normal } .best { font-weight: bold }
 .wide { overflow-x: auto } figure { display: inline-block; margin: 0 1rem 1rem 0 } figcaption { text-align: center }
 svg text { font: 11px system-ui, sans-serif }
@@ -95,7 +104,7 @@ dt { font-weight: bold; float: left; margin-right: .5em } dd { margin: 0 0 .35re
 
 _SCRIPT = """
 for (const button of document.querySelectorAll("th button")) button.onclick = () => {
-  const th = button.parentNode, body = th.closest("table").tBodies[0], i = th.cellIndex;
+  const th = button.parentNode, i = th.cellIndex;
   const up = th.getAttribute("aria-sort") !== "ascending";
   for (const other of th.parentNode.cells) other.removeAttribute("aria-sort");
   th.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -103,7 +112,8 @@ for (const button of document.querySelectorAll("th button")) button.onclick = ()
   const key = row => text(row) === "" || isNaN(text(row)) ? text(row) : Number(text(row));
   const order = (a, b) => typeof a !== typeof b ? (typeof a === "number" ? -1 : 1)
     : typeof a === "number" ? a - b : a.localeCompare(b);
-  [...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))).forEach(row => body.append(row));
+  for (const body of th.closest("table").tBodies)
+    [...body.rows].sort((a, b) => (up ? 1 : -1) * order(key(a), key(b))).forEach(row => body.append(row));
 };
 """
 
@@ -130,7 +140,11 @@ _TEMPLATE = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=
 {% endfor %}
 </tr></thead>
 <tbody>
-{% for shown in rows %}
+{% for begins, shown in rows %}
+{% if begins %}
+</tbody>
+<tbody>
+{% endif %}
 <tr>
 {% for name, text, key, bold in shown %}
 <td{% if name in words %} class="word"{% elif bold %} class="best"{% endif %}\
@@ -164,12 +178,14 @@ stroke-dasharray="{{ dash }}"/></svg> {{ name }}</li>
 </figure>
 {% endfor %}
 {% endif %}
+{% if footer %}
 <h2>Protocol</h2>
 <dl>
 {% for name, text in footer %}
 <dt>{{ name }}</dt><dd>{{ text }}</dd>
 {% endfor %}
 </dl>
+{% endif %}
 <script>{{ script|safe }}</script>
 </body>
 </html>"""

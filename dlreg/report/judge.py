@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from dlreg.report.comparable import alike, data_of, ended_early, other_data, repeated
 from dlreg.report.images import difference
-from dlreg.report.label import counterpart, describe, place, plainest, varying
-from dlreg.report.metrics import METRICS
+from dlreg.report.label import counterpart, describe, place, plainest, varying, words_of
+from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import protocol_of
 from dlreg.report.question import Question
-from dlreg.report.stats import Stat
 from dlreg.report.summary import summary
 from dlreg.report.table import Published, Row, Table
 from dlreg.report.verdicts import Rows, Rule, verdicts
@@ -47,10 +46,20 @@ def compare(
     itself. With `against`, a word like `reg=none`, each row is compared with the row that has this word and is otherwise the
     same.
     """
-    described = [describe(r.config) for r in results]
-    keys = varying(described)
+    return labelled(results, varying([describe(r.config) for r in results]), baseline, against, question)
+
+
+def labelled(
+    results: Sequence[Result],
+    keys: Sequence[str],
+    baseline: str | None = None,
+    against: str | None = None,
+    question: Question | None = None,
+) -> Table:
+    """`compare` with the words given that tell rows apart; they may be any of `words_of`."""
     found: dict[tuple[tuple[str, str], ...], list[Result]] = {}
-    for result, words in zip(results, described, strict=True):
+    for result in results:
+        words = words_of(result)
         found.setdefault(tuple((key, words.get(key, "")) for key in keys), []).append(result)
     labels, rows = list(found), list(found.values())
     if against is not None:
@@ -90,10 +99,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
     twice = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}
     runs = [[] if i in twice else g.done for i, g in enumerate(groups)]
     rows = _comparison(groups, controls, runs, question) if groups else Rows([], [])
-    samples = [
-        r.test[question.select]["samples"] for own in runs for r in own
-        if r.test and (r.test[question.select] or {}).get("samples")
-    ]  # fmt: skip
+    samples = tested([r for own in runs for r in own], question.select)
     resolution = 100 / max(samples) if metric.counted and samples else 0.0
     found = verdicts(rows, Rule(resolution, metric.better == "lower", question.margin, question.population))
     names = [Row(group.label, {}, {}).name for group in groups]
@@ -101,7 +107,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
         Row(
             label=group.label,
             status=_status(group),
-            metrics={m: Stat.of(METRICS[m].of(r, question.select) for r in runs[i]) for m in question.metrics},
+            metrics={m: METRICS[m].stat(runs[i], question.select) for m in question.metrics},
             difference=found.differences[i],
             against=None if (j := controls[i]) is None else names[j],
             baseline=controls[i] is None and i in controls,
@@ -119,7 +125,12 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
         lines["Warning"] = "; ".join(filter(None, [wrong, lines.get("Warning")]))
     table = Table(columns, list(question.metrics), shown, lines | protocol, question.select, question.margin)
     words = summary(table)
-    return replace(table, protocol={"In words": words} | table.protocol) if words else table
+    return replace(table, test=found.test, protocol=({"In words": words} if words else {}) | table.protocol)
+
+
+def tested(runs: Sequence[Result], select: Select) -> list[int]:
+    """Of how many test samples each run's numbers are."""
+    return [int(n) for r in runs if r.test and (n := (r.test[select] or {}).get("samples"))]
 
 
 def _comparison(
@@ -135,8 +146,9 @@ def _comparison(
     apart |= {i: why for i, j in pairs if (why := other_data(runs[i], runs[j]))}
     same = frozenset(i for i, j in pairs if i not in apart and i not in early and alike(runs[i], runs[j]))
     images = {}
-    if question.metrics[0] == "test_error":
-        images = {i: d for i, j in pairs if i not in apart and (d := difference(runs[i], runs[j], question.select))}
+    if sign := metric.per_image:
+        found = {i: difference(runs[i], runs[j], question.select) for i, j in pairs if i not in apart}
+        images = {i: replace(d, mean=sign * d.mean + 0.0) for i, d in found.items() if d}
     if question.population == "images":
         early |= {i: NO_IMAGES for i, _ in pairs if not {i} & {*apart, *early, *images}}
     return Rows(values, controls, early, apart, same, images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,15 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
                 continue
             words[f"{key}.{leaf}"] = _list(content) if isinstance(content, list) else str(content)
     return words
+
+
+def words_of(result: Result) -> dict[str, str]:
+    """What a run may be asked about: its config, its seed and how it ended, and what it was made with."""
+    git = result.git or {}
+    commit = f"{str(git.get('commit') or '')[:10]}{'+changes' * bool(git.get('changed'))}"
+    made = {"version": result.versions.get("dlreg"), "torch": result.versions.get("torch"), "commit": commit}
+    known = {name: value for name, value in made.items() if value}
+    return describe(result.config) | {"seed": str(result.config["seed"]), "status": result.status} | known
 
 
 def _list(values: Sequence[Any]) -> str:
@@ -87,14 +97,21 @@ def counterpart(labels: Sequence[tuple[tuple[str, str], ...]], i: int, word: str
     return None
 
 
+def number(text: str) -> float | None:
+    """The finite number that a text is, if it is one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
 def place(values: Iterable[str]) -> list[tuple[bool, float, str]]:
     """Where a label sorts: plain options first, numbers by size, words by letters."""
     found = []
     for value in values:
-        try:
-            found.append((value not in PLAIN, float(value), value))
-        except ValueError:
-            found.append((value not in PLAIN, float("inf"), value))
+        size = number(value)
+        found.append((value not in PLAIN, float("inf") if size is None else size, value))
     return found
 
 

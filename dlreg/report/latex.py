@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from dlreg.errors import printable
 from dlreg.report.cells import cells, footer, is_bold, is_words, spare
+from dlreg.report.metrics import METRICS
 from dlreg.report.table import Table
 
 _TEX_LINE, _TEX_WRAP = 94, 14  # characters that fit in an article's line at \\scriptsize; of a column of words
@@ -22,22 +24,38 @@ def latex(table: Table) -> str:
     while sum(width + 1 for _, width in columns.values()) > _TEX_LINE and (name := spare(columns)):
         del columns[name]
         hidden.append(name)
-    feet = footer(table) + [("Left out, for want of room", ", ".join(hidden))] * bool(hidden)
-    lines = [
-        r"% \usepackage{booktabs}",
+    feet = footer(table)
+    lines = [r"% \usepackage{booktabs}"]
+    if hidden and feet:
+        feet.append(("Left out, for want of room", ", ".join(hidden)))
+    elif hidden:
+        lines.append(f"% left out, for want of room: {', '.join(hidden)}")
+    lines += [
         r"\begin{table}",
         r"\centering",
         r"\scriptsize",
         r"\setlength{\tabcolsep}{2.5pt}",
     ]
-    lines += [rf"\caption{{{_tex(table.title)}}}"] * bool(table.title)
+    lines += [rf"\caption{{{_tex(table.title or _caption(table))}}}", rf"\label{{tab:{_label(table)}}}"]
     lines += [rf"\begin{{tabular}}{{@{{}}{''.join(align for align, _ in columns.values())}@{{}}}}", r"\toprule"]
     lines += [_tex_row(map(_tex, columns)), r"\midrule"]
-    for row, shown in zip(table.rows, rows, strict=True):
+    for i, (row, shown) in enumerate(zip(table.rows, rows, strict=True)):
+        lines += [r"\midrule"] * table.begins(i)
         lines.append(_tex_row(_tex_cell(shown[name], is_bold(table, row, name), *columns[name]) for name in columns))
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip\raggedright {_tex(name)}: {_tex(text)}" for name, text in feet]
     return "\n".join([*lines, r"\end{table}"])
+
+
+def _caption(table: Table) -> str:
+    """Of a table without a title: what is measured, and what tells its rows apart."""
+    title = METRICS[table.metrics[0]].title
+    return f"{title[:1].upper()}{title[1:]}" + (f" by {', '.join(table.columns)}" if table.columns else "")
+
+
+def _label(table: Table) -> str:
+    """To refer to it by: the words of its title, in letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-") or "dlreg"
 
 
 def _tex_column(table: Table, name: str, texts: list[str]) -> tuple[str, int]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dlreg.report.stats import Stat
 from dlreg.run.result import Result, Select
+
+Of = Callable[[Result, Select], float | None]
+RATE = (0.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -14,13 +19,20 @@ class Metric:
     """A number of a finished run, in the unit that tables print."""
 
     title: str
-    of: Callable[[Result, Select], float | None]
+    of: Of
     better: Literal["lower", "higher"]
     digits: int = 2
+    limits: tuple[float, float] = (-math.inf, math.inf)  # where every value lies, and so every mean
     counted: bool = False  # a percentage of the test images, so that it comes in steps
+    per_image: int = 0  # the sign with which an image that is guessed wrong enters; 0: it does not enter so
+
+    def stat(self, runs: Iterable[Result], select: Select) -> Stat | None:
+        """Over runs; None if none has the number."""
+        found = Stat.of(self.of(run, select) for run in runs)
+        return found and found.within(*self.limits)
 
 
-def _of_split(split: str, key: str, scale: float = 100.0) -> Callable[[Result, Select], float | None]:
+def _of_split(split: str, key: str, scale: float = 100.0) -> Of:
     def value(result: Result, select: Select) -> float | None:
         metrics = getattr(result, split)
         if metrics and split != "train":
@@ -31,19 +43,37 @@ def _of_split(split: str, key: str, scale: float = 100.0) -> Callable[[Result, S
     return value
 
 
+def _right(wrong: Of) -> Of:
+    """The accuracy of an error."""
+
+    def value(result: Result, select: Select) -> float | None:
+        error = wrong(result, select)
+        return None if error is None else 100 - error
+
+    return value
+
+
 def _gap(result: Result, select: Select) -> float | None:
     test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
     return None if test is None or train is None else test - train
 
 
+_TEST, _TOP5 = _of_split("test", "error"), _of_split("test", "top5_error")
+_VAL, _TRAIN = _of_split("val", "error"), _of_split("train", "error")
+_POSITIVE = (0.0, math.inf)
+
 METRICS = {
-    "test_error": Metric("test error %", _of_split("test", "error"), "lower", counted=True),
-    "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), "lower", counted=True),
-    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), "lower", digits=4),
-    "ece": Metric("test ECE %", _of_split("test", "ece"), "lower"),
-    "val_error": Metric("val error %", _of_split("val", "error"), "lower"),
-    "train_error": Metric("train error %", _of_split("train", "error"), "lower"),
-    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4),
+    "test_error": Metric("test error %", _TEST, "lower", limits=RATE, counted=True, per_image=1),
+    "accuracy": Metric("test accuracy %", _right(_TEST), "higher", limits=RATE, counted=True, per_image=-1),
+    "top5_error": Metric("top-5 error %", _TOP5, "lower", limits=RATE, counted=True),
+    "top5_accuracy": Metric("top-5 accuracy %", _right(_TOP5), "higher", limits=RATE, counted=True),
+    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
+    "val_error": Metric("val error %", _VAL, "lower", limits=RATE),
+    "val_accuracy": Metric("val accuracy %", _right(_VAL), "higher", limits=RATE),
+    "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),
+    "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE),
+    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
     "gap": Metric("gap", _gap, "lower"),
-    "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1),
+    "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE),
 }

@@ -1,4 +1,4 @@
-"""Pictures of a table: learning curves with bands, dots with intervals, parameter sweeps. PNG and SVG, for print."""
+"""Pictures of a table: learning curves with bands, dots with intervals, parameter sweeps. PNG, SVG and PDF, for print."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Literal
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -18,19 +19,20 @@ from dlreg.errors import UserError
 from dlreg.report.dots import dots
 from dlreg.report.figure import STYLE, give_title, name_of
 from dlreg.report.html import COLOURS
+from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
-from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table, curve
 
 Kind = Literal["curves", "dots", "sweep"]
 KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
+Style = Literal["png", "svg", "pdf"]
 # With eight colours, then eight more patterns, a line is told from another on grey paper as well.
 PATTERNS = ("-", "--", ":", "-.")
 MARKERS = "os^Dv<>P"
 CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
 
 
-def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
+def draw(table: Table, kind: Kind, style: Style) -> bytes:
     """The picture as the content of a file.
 
     Raises:
@@ -46,8 +48,10 @@ def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
         buffer = io.BytesIO()
         if style == "png":
             FigureCanvasAgg(figure).print_png(buffer)
-        else:
+        elif style == "svg":
             FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+        else:
+            FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
 
 
@@ -77,13 +81,14 @@ def _curves(table: Table) -> Figure:
 
 
 def _sweep(table: Table) -> Figure:
-    """The first metric, and the training error beside it, against the parameter that varies; one line for each choice."""
+    """The first metric, and that of training beside it, against the parameter that varies; one line for each choice."""
     parameter = _parameter(table)
     name = table.metrics[0]
+    beside = "train_accuracy" if METRICS[name].better == "higher" else "train_error"
     lines: dict[str, list[tuple[float, Row]]] = {}
     for row in table.rows:
         value = row.label.get(parameter, "")
-        if row.runs and _number(value) is not None:
+        if row.runs and number(value) is not None:
             rest = ", ".join(v for k, v in row.label.items() if k != parameter and v) or name
             lines.setdefault(rest, []).append((float(value), row))
     figure = Figure(figsize=(4.6, 3.2), dpi=200)
@@ -100,14 +105,14 @@ def _sweep(table: Table) -> Figure:
                   [high - s.mean for (_, s), (_, high) in zip(stats, ends, strict=True)]],
             label=prefix + METRICS[name].title,
         )  # fmt: skip
-        if name != "train_error":
-            train = [(v, Stat.of(METRICS["train_error"].of(r, table.select) for r in row.runs)) for v, row in points]
+        if name != beside:
+            train = [(v, METRICS[beside].stat(row.runs, table.select)) for v, row in points]
             known = [(v, s.mean) for v, s in train if s]
             axes.plot(
-                *zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=f"{prefix}train error %"
+                *zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=prefix + METRICS[beside].title
             )
     for row in table.rows:
-        if (flat := row.metrics[name]) and _number(row.label.get(parameter, "")) is None:
+        if (flat := row.metrics[name]) and number(row.label.get(parameter, "")) is None:
             axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))
     values = sorted({v for points in lines.values() for v, _ in points})
     axes.set(xlabel=parameter, ylabel="%" if METRICS[name].title.endswith("%") else METRICS[name].title)
@@ -115,7 +120,8 @@ def _sweep(table: Table) -> Figure:
         axes.set_xscale("symlog" if values[0] == 0 else "log", **({"linthresh": values[1]} if values[0] == 0 else {}))
     axes.set_xticks(values, [f"{v:g}" for v in values], rotation=45 if len(values) > 6 else 0)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], 0.0))
+    (low, high), (least, most) = axes.get_ylim(), METRICS[name].limits
+    axes.set_ylim(max(low, least), min(high, most))
     figure.legend(loc="outside lower center", ncols=2)
     give_title(figure, table, "bars: 95 % interval of the mean")
     return figure
@@ -134,19 +140,11 @@ def geometric(values: Sequence[float]) -> bool:
 def _parameter(table: Table) -> str:
     numeric = [
         key for key in table.columns
-        if len({v for row in table.rows if _number(v := row.label.get(key, "")) is not None}) > 1
+        if len({v for row in table.rows if number(v := row.label.get(key, "")) is not None}) > 1
     ]  # fmt: skip
     if not numeric:
         raise UserError("--kind sweep needs rows that differ in a number, such as reg.dropout.p or data.train_size")
     return max(numeric, key=lambda key: len({row.label.get(key) for row in table.rows}))
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:

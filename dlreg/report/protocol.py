@@ -30,12 +30,11 @@ def protocol_of(
         "numbers at the last epoch" if question.select == "last"
         else "numbers at the epoch with the lowest validation error"
     ) + "; nothing was chosen on the test set, which was read once per run"  # fmt: skip
-    lines["Numbers"] = "mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]" + (
-        "; gap: test minus training error" if "gap" in question.metrics else ""
-    )
+    lines["Numbers"] = _numbers(rows, question)
     lines["Verdicts"] = _verdicts(rows, question, test)
     lines["Precision"] = _precision(rows, question.metrics[0], samples)
-    lines["Budget"] = _budget(rows)
+    if len(results) > 1 or not done:  # of one run the table says it all
+        lines["Budget"] = _budget(rows)
     lines["Runs"] = _runs(rows)
     lines["Made with"] = _made_with(done)
     lines["Warning"] = _mixed(done)
@@ -100,7 +99,23 @@ def _seeds(rows: Sequence[Row]) -> str:
         counts = sorted({len(s) for s in sets})
         return f"UNEQUAL: rows have {counts[0]} to {counts[-1]} finished seeds, and not all the same ones"
     seeds = ", ".join(map(str, next(iter(sets))))
-    return f"{seeds}; the same seed is the same split, initialization and order of the data in every row"
+    paired = "; the same seed is the same split, initialization and order of the data in every row"
+    return seeds + paired * (len(rows) > 1)
+
+
+def _numbers(rows: Sequence[Row], question: Question) -> str:
+    """What stands in the columns; of columns that are not there nothing is said."""
+    parts = []
+    stats = [stat for row in rows for stat in row.metrics.values() if stat]
+    if any(stat.sd is not None for stat in stats):
+        parts.append("mean ± sample standard deviation (n runs), [95 % interval of the mean by Student's t]")
+    elif stats and len(rows) > 1:
+        parts.append("single runs")
+    if any(row.difference and row.difference.stat and row.difference.stat.sd is not None for row in rows):
+        parts.append("Δ: mean ± sample standard deviation of the differences between runs of the same seed")
+    if "gap" in question.metrics:
+        parts.append("gap: test minus training error")
+    return "; ".join(parts)
 
 
 def _verdicts(rows: Sequence[Row], question: Question, test: str) -> str:
@@ -136,10 +151,10 @@ def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
     digits = METRICS[metric].digits
     means = [s.mean for row in rows if (s := row.metrics[metric])]
     if METRICS[metric].counted and samples and means and len(set(samples)) == 1:
-        low = min(means)
+        best = min(means) if METRICS[metric].better == "lower" else max(means)
         parts.append(
             f"luck in the {samples[0]:,} test samples alone is a standard error of "
-            f"{100 * binomial_se(low / 100, samples[0]):.2f} points at {low:.2f} %"
+            f"{100 * binomial_se(best / 100, samples[0]):.2f} points at {best:.2f} %"
         )
     undecided = [
         (d.detectable, row.quoted) for row in rows if (d := row.difference) and d.detectable and "decided" in d.verdict
@@ -169,6 +184,8 @@ def _budget(rows: Sequence[Row]) -> str:
 
 def _runs(rows: Sequence[Row]) -> str:
     counts = Counter({s: sum(row.status.get(s, 0) for row in rows) for s in STATUSES})
+    if counts.total() == counts["done"] == 1:
+        return ""
     return f"{counts.total()} planned = " + " + ".join(f"{n} {s}" for s, n in counts.items() if n or s == "done")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -37,6 +37,12 @@ class Stat:
             return cls(1, float(found[0]), None, None, None)
         low, high = interval(found)
         return cls(len(found), float(found.mean()), float(found.std(ddof=1)), float(low), float(high))
+
+    def within(self, least: float, most: float) -> Stat:
+        """The interval's part between limits that no mean can pass: what is cut off held no mean, so coverage is the same."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=min(max(self.low, least), most), high=max(min(self.high, most), least))
 
 
 def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,8 @@ def _sentence(table: Table, start: str, told: Sequence[tuple[Row, Difference]], 
         return f"{names} did exactly what {against} did, to the last bit: the difference between them never acted."
     if start == "needs seeds":
         return f"{names} cannot be told from {against} by a single seed."
-    return f"Against {against} the data decide neither way about {_and([_undecided(row, d) for row, d in told])}."
+    undecided = _and([_undecided(row, d) for row, d in told])
+    return f"Against {against} the data decide neither way about {undecided}, if the differences are what they seem."
 
 
 def _changed(table: Table, row: Row, d: Difference) -> str:
@@ -59,9 +60,11 @@ def _changed(table: Table, row: Row, d: Difference) -> str:
 
 
 def _undecided(row: Row, d: Difference) -> str:
-    """`L2 (about 9 seeds would)`: if the difference is what it seems."""
-    seeds = f"about {d.seeds_needed}" if d.seeds_needed else f"over {MOST_SEEDS}"
-    return f"{row.quoted} ({seeds} seeds would)"
+    """`L2 (about 9 more seeds would)`: if the difference is what it seems."""
+    if d.seeds_needed is None or d.stat is None:
+        return f"{row.quoted} (not even {MOST_SEEDS} seeds would)"
+    more = d.seeds_needed - d.stat.n
+    return f"{row.quoted} (about {more} more seed{'s' * (more != 1)} would)"
 
 
 def _unit(table: Table) -> str:

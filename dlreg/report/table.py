@@ -63,6 +63,13 @@ class Table:
     margin: float | None = None  # differences below it do not matter, in the unit of the first metric
     title: str = ""
     text: str = ""
+    test: str = ""  # by which the verdicts were given
+    by: str | None = None  # the column that cuts the rows into blocks, each judged by itself
+    target: float | None = None  # validation error, in percent, to which epochs and seconds are counted
+
+    def begins(self, i: int) -> bool:
+        """Whether row i is the first of a block that is not the first."""
+        return self.by is not None and i > 0 and self.rows[i].label[self.by] != self.rows[i - 1].label[self.by]
 
 
 def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:

@@ -47,6 +47,8 @@ class _Fitting:
             texts = [name, *(values[name] for values in rows)]
             least = max(len(part) for text in texts for part in (text.split() if words else [text]))
             drawn.add_column(name, justify="left" if words else "right", min_width=least, no_wrap=not words)
-        for row, values in zip(self.table.rows, rows, strict=True):
+        for i, (row, values) in enumerate(zip(self.table.rows, rows, strict=True)):
+            if self.table.begins(i):
+                drawn.add_section()
             drawn.add_row(*(Text(values[name], "bold" * is_bold(self.table, row, name)) for name in shown))
         return drawn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -159,12 +159,14 @@ def is_whole(result: Result, folder: Path) -> bool:
     return all(durable.read_listed(folder, name) is not None for name in result.files)
 
 
-def read_all(folders: Iterable[Path]) -> tuple[list[Result], list[Unreadable]]:
-    """Every run in or below `folders`, and what could not be read.
+def read_all(
+    folders: Iterable[Path], apart: Callable[[Result], str] = lambda result: ""
+) -> tuple[list[Result], list[Unreadable]]:
+    """Every run in or below `folders`, once, and what could not be read. Two that `apart` tells apart are two.
 
     A run folder without a result is a run that was killed: it comes back as `interrupted`.
     """
-    results: dict[str, Result] = {}
+    results: dict[tuple[str, str], Result] = {}
     unreadable = []
     for folder in (run for top in folders for run in _run_folders(top)):
         if isinstance(folder, Unreadable):
@@ -175,7 +177,7 @@ def read_all(folders: Iterable[Path]) -> tuple[list[Result], list[Unreadable]]:
         except (OSError, ValueError) as error:
             unreadable.append(Unreadable(folder, str(error)))
             continue
-        results.setdefault(result.run_id, result)
+        results.setdefault((result.run_id, apart(result)), result)
     return list(results.values()), unreadable
 
 
