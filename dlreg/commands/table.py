@@ -13,7 +13,7 @@ from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
 from dlreg.report.metrics import METRICS
 from dlreg.report.question import COLUMNS, Question
-from dlreg.report.render import FORMATS, render
+from dlreg.report.render import FORMATS, Format, render
 from dlreg.report.table import Table
 from dlreg.run.result import read_all
 from dlreg.study.file import studies
@@ -32,15 +32,19 @@ def run(argv: list[str]) -> int:
     given = parser.parse_intermixed_args(rest)
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
-    table = collect(given, folders)
-    text = render(table, given.format)
-    if given.output:
-        write(given.output, (text + "\n").encode())
-    elif given.format == "rich":
+    put(collect(given, folders), given.format, given.output)
+    return 0
+
+
+def put(table: Table, style: Format, output: Path | None) -> None:
+    """Print the table, or write it to a file that a user named."""
+    text = render(table, style)
+    if output:
+        write(output, (text + "\n").encode())
+    elif style == "rich":
         ui.out.print(text)
     else:
         print_data(text)
-    return 0
 
 
 def collect(given: argparse.Namespace, folders: list[str]) -> Table:
