@@ -109,7 +109,7 @@ def _completion(argv: list[str]) -> list[str] | None:
         prefix = words[1] if len(words) == 2 else ""
         print(" ".join(name for name in COMMANDS if name.startswith(prefix)))
         return None
-    if words[1] not in ("train", "show"):
+    if words[1] not in ("train", "ablate", "show"):
         return None
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + (" " if line.endswith(" ") else "")
     for flag in ("-cd", "--config-dir"):

@@ -64,7 +64,11 @@ def run(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser("ablate", TEXT)
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
-    parser.add_argument("--factorial", action="store_true", help="every combination: effects, interactions, shares")
+    parser.add_argument(
+        "--factorial",
+        action="store_true",
+        help="every combination, for effects, interactions, shares",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the runs, and run nothing")
     parser.add_argument(
         "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
@@ -103,7 +107,7 @@ def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:
     ui.err.print(f"{plan.study.title}: {len(plan.rows)} rows", markup=False)
     with ending_on_signals():
         plan = execute.run(plan, given.jobs)
-    table, effects = _judged(plan, taken.names)
+    table, effects = _judged(plan, taken.names, listed=given.format != "rich")
     put(table, given.format, given.output)
     if given.format == "rich":
         ui.out.print(bars(effects))
@@ -118,7 +122,7 @@ def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:
     return 1 if any(bad & set(row.status) for row in table.rows) else 0
 
 
-def _judged(plan: Plan, names: Sequence[str]) -> tuple[Table, Effects]:
+def _judged(plan: Plan, names: Sequence[str], listed: bool) -> tuple[Table, Effects]:
     """The table with the ablation's own sentences, and what they rest on."""
     from dataclasses import replace
 
@@ -130,4 +134,5 @@ def _judged(plan: Plan, names: Sequence[str]) -> tuple[Table, Effects]:
     found, other = table(plan), turned(plan, names)
     against_none = table(other) if other else None
     of = effects(found, names, rows(names, len(plan.rows) == 2 ** len(names)), against_none)
-    return replace(found, title=plan.study.title, protocol=found.protocol | words(of)), of
+    lines = words(of, listed)
+    return replace(found, title=plan.study.title, protocol=lines | found.protocol | lines), of

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from dlreg.report.cells import interval
 from dlreg.report.effects import Effects, Gain
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
@@ -11,14 +14,26 @@ MEANING = (
     "that word. Alone: that word against none. A word that gains alone and nothing beside the others does what others do "
     "as well; one that gains only beside the others needs them"
 )
+FACTORIAL = (
+    "An effect is the mean gain with the word less that without it, over all combinations of the others; an interaction "
+    "is half of what that effect changes by when the other word is there: negative where two words do the same work (Box, "
+    "Hunter & Hunter 2005, chapter 5). A share is the mean, over all orders of adding the words, of what the word adds "
+    "(Shapley 1953); shares sum to what all gain"
+)
 
 
-def words(found: Effects) -> dict[str, str]:
-    """The lines of the footer."""
-    lines = {
-        "In words": " ".join([_together(found), *(_of_word(found, name) for name in found.names), *_shares(found)])
-    }
-    return lines | {"Ablation": MEANING} | _factorial(found)
+def words(found: Effects, listed: bool = True) -> dict[str, str]:
+    """The lines of the footer; effects and interactions only where they are to be `listed`, and not drawn."""
+    sentences = [_together(found), *(_of_word(found, name) for name in found.names), _shares(found)]
+    lines = {"In words": " ".join(filter(None, sentences)), "Ablation": MEANING}
+    if found.why_not:
+        lines["Factorial"] = f"no effects, interactions or shares, into which every run goes: {found.why_not}"
+    if whole := found.factorial:
+        lines["Factorial"] = f"over {whole.total.n} seeds, each interval by itself (Student's t). {FACTORIAL}"
+        if listed:
+            pairs = {" x ".join(pair): stat for pair, stat in whole.interactions.items()}
+            lines["Effects"], lines["Interactions"] = _list(found, whole.main), _list(found, pairs)
+    return lines
 
 
 def _together(found: Effects) -> str:
@@ -79,44 +94,27 @@ def _between(found: Effects, stat: Stat | None) -> str:
     return f"{stat.low:+.{digits}f} to {stat.high:+.{digits}f}{_unit(found)}"
 
 
-def _shares(found: Effects) -> list[str]:
+def _shares(found: Effects) -> str:
     """What every word accounts for of what all gain; as a percentage only of a gain that is one."""
     if not (whole := found.factorial):
-        return []
-    digits, total = METRICS[found.metric].digits, whole.total
+        return ""
+    total = whole.total
     certain = total.low is not None and total.low > 0
-    parts = []
-    for name, stat in whole.shares.items():
-        range_ = f" ({_between(found, stat)})" if stat.low is not None else ""
-        percent = f", {100 * stat.mean / total.mean:.0f} %" if certain else ""
-        parts.append(f"{name} {stat.mean:+.{digits}f}{percent}{range_}")
-    return [
-        f"Of the {total.mean:+.{digits}f}{_unit(found)} that all gain together, the words account for: {'; '.join(parts)}."
-    ]
-
-
-def _factorial(found: Effects) -> dict[str, str]:
-    if found.why_not:
-        return {"Factorial": f"no effects, interactions or shares, into which every run goes: {found.why_not}"}
-    if not (whole := found.factorial):
-        return {}
-    digits = METRICS[found.metric].digits
-
-    def told(name: str, stat: Stat) -> str:
-        range_ = "" if stat.low is None else f" [{stat.low:+.{digits}f}, {stat.high:+.{digits}f}]"
-        return f"{name} {stat.mean:+.{digits}f}{range_}"
-
-    return {
-        "Factorial": (
-            f"over {whole.total.n} seeds, each interval by itself (Student's t). An effect is the mean gain with the word less "
-            "that without it, over all combinations of the others; an interaction is half of what that effect changes by when "
-            "the other word is there: negative where two words do the same work (Box, Hunter & Hunter 2005, chapter 5). A "
-            "share is the mean, over all orders of adding the words, of what the word adds (Shapley 1953); shares sum to "
-            "what all gain"
-        ),
-        "Effects": "; ".join(told(name, stat) for name, stat in whole.main.items()),
-        "Interactions": "; ".join(told(" x ".join(pair), stat) for pair, stat in whole.interactions.items()),
+    percent = {
+        name: f", {100 * stat.mean / total.mean:.0f} %" if certain else "" for name, stat in whole.shares.items()
     }
+    gain = f"{total.mean:+.{METRICS[found.metric].digits}f}{_unit(found)}"
+    parts = [f"{_list(found, {name: stat})}{percent[name]}" for name, stat in whole.shares.items()]
+    return f"Of the {gain} that all gain together, the words account for these shares: {'; '.join(parts)}."
+
+
+def _list(found: Effects, stats: Mapping[str, Stat]) -> str:
+    """`dropout +1.20 [+0.90, +1.50]; l2 ...`."""
+    digits = METRICS[found.metric].digits
+    parts = [
+        (name, stat, f" {interval(stat, digits, sign=True)}" * (stat.low is not None)) for name, stat in stats.items()
+    ]
+    return "; ".join(f"{name} {stat.mean:+.{digits}f}{range_}" for name, stat, range_ in parts)
 
 
 def _unit(found: Effects) -> str:
