@@ -24,7 +24,7 @@ def bars(found: Effects) -> Any:
     """One block of bars for the words, and one for effects and interactions where every combination was run."""
     metric = METRICS[found.metric]
     scale = reach(list(found.gains()))
-    drawn = _block(f"gain in {metric.title}", ("word", "", "95 % interval", "verdict"))
+    drawn = _block(found.title, ("word", "", "95 % interval", "verdict"))
     for name in found.names:
         for i, (how, gain) in enumerate([("beside the others", found.beside[name]), ("alone", found.alone[name])]):
             drawn.add_row(*_row(name * (i == 0), how, gain, scale, metric.digits))

@@ -24,14 +24,9 @@ On = frozenset[str]  # the words of a row
 class Gain:
     """One comparison of the table, read as what the words gain that tell its two rows apart."""
 
-    stat: Stat | None  # with the interval that the table's verdict rests on; without one where none is given
+    stat: Stat | None  # with the interval that the table's verdict rests on, if it rests on one
     verdict: str  # helps | hurts | equivalent within M | not decided | identical | why there is none
     seeds_needed: int | None = None
-
-    @property
-    def judged(self) -> bool:
-        """Whether there is an interval to go by."""
-        return self.stat is not None and self.stat.low is not None
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,12 @@ class Effects:
     total: Gain  # all against none
     factorial: Factorial | None = None
     why_not: str = ""  # every combination was planned, and yet there is no `factorial`, because ...
-    margin: float | None = None
+
+    @property
+    def title(self) -> str:
+        """Of the axis of gains."""
+        metric = METRICS[self.metric]
+        return f"gain: {'less' if metric.better == 'lower' else 'more'} {metric.title}"
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +95,6 @@ def effects(table: Table, names: Sequence[str], rows: Sequence[On], turned: Tabl
         lost(nothing),
         whole,
         why_not,
-        table.margin,
     )
 
 
@@ -107,9 +106,11 @@ def _gain(d: Difference | None, sign: int, says: tuple[str, str]) -> Gain:
     """`says`: what it means of the words that the row is better, and that it is worse."""
     if d is None:
         return Gain(None, "no runs")
-    known = d.judged or d.verdict in ("identical", "needs seeds")
-    verdict = d.verdict.replace("better", says[0]).replace("worse", says[1]) if d.judged else d.verdict
-    return Gain(_times(d.stat, sign) if known and d.stat else None, verdict, d.seeds_needed)
+    if d.judged and d.stat:
+        verdict = d.verdict.replace("better", says[0]).replace("worse", says[1])
+        return Gain(_times(d.stat, sign), verdict, d.seeds_needed)
+    known = d.stat if d.verdict in ("identical", "needs seeds") else None
+    return Gain(_times(replace(known, low=None, high=None), sign) if known else None, d.verdict)
 
 
 def _times(stat: Stat, sign: int) -> Stat:

@@ -11,7 +11,6 @@ from dlreg.report.bars import reach
 from dlreg.report.effects import Effects
 from dlreg.report.figure import give_title
 from dlreg.report.html import COLOURS
-from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Table
 
@@ -20,7 +19,7 @@ Bar = tuple[float, Stat | None, str]  # where, how long, and what is said in its
 
 def effects_figure(found: Effects, table: Table) -> Figure:
     """One panel of gains; where every combination was run a second one, of effects and interactions."""
-    names, whole, metric = found.names, found.factorial, METRICS[found.metric]
+    names, whole = found.names, found.factorial
     kinds: dict[str, list[tuple[Stat | None, str]]] = {
         "beside the others": [(found.beside[n].stat, found.beside[n].verdict) for n in names],
         "alone": [(found.alone[n].stat, found.alone[n].verdict) for n in names],
@@ -32,14 +31,14 @@ def effects_figure(found: Effects, table: Table) -> Figure:
     rows = max(len(names) * len(kinds), len(others))
     figure = Figure(figsize=(9.6 if others else 6.4, 1.7 + 0.24 * rows), dpi=200)
     panels = figure.subplots(1, 2 if others else 1, squeeze=False)[0]
-    _frame(panels[0], names, list(found.gains()), f"gain in {metric.title}")
+    _frame(panels[0], names, list(found.gains()), found.title)
     height = 0.8 / len(kinds)
     for k, (kind, gains) in enumerate(kinds.items()):
         offset = (k - (len(kinds) - 1) / 2) * height
         _bars(panels[0], [(i + offset, s, why) for i, (s, why) in enumerate(gains)], height, COLOURS[k])
         panels[0].barh([0], [0], color=COLOURS[k], label=kind)
     if others:
-        _frame(panels[1], list(others), list(others.values()), f"effect and interaction, {metric.title}")
+        _frame(panels[1], list(others), list(others.values()), "effect and interaction, likewise")
         pairs = [(float(i), stat, "") for i, stat in enumerate(others.values())]
         _bars(panels[1], pairs[: len(names)], 0.6, COLOURS[3])
         _bars(panels[1], pairs[len(names) :], 0.6, COLOURS[5])

@@ -41,7 +41,7 @@ def _together(found: Effects) -> str:
     whole = f"All {n} together" if n > 1 else found.names[0]
     if told := _change(found, total):
         return f"{whole} {told}, against none of them." if n > 1 else f"{whole} {told}."
-    return f"What {whole[0].lower() + whole[1:] if n > 1 else whole} gains: {_silent(found, total)}."
+    return f"{whole}: {_silent(found, total)}."
 
 
 def _of_word(found: Effects, name: str) -> str:
@@ -76,7 +76,7 @@ def _silent(found: Effects, gain: Gain) -> str:
     if gain.verdict != "not decided":
         return gain.verdict
     seeds = f"; about {gain.seeds_needed} seeds would decide" if gain.seeds_needed else ""
-    return f"not decided (a gain of {_between(found, gain.stat)} is possible{seeds})"
+    return f"not decided ({_between(found, gain.stat)}{seeds})"
 
 
 def _size(found: Effects, stat: Stat | None) -> str:
@@ -88,10 +88,11 @@ def _size(found: Effects, stat: Stat | None) -> str:
 
 
 def _between(found: Effects, stat: Stat | None) -> str:
-    """`-0.10 to +0.50 points`."""
+    """`a gain of +0.20 here, and anything from -0.10 to +0.50 points is possible`."""
     assert stat and stat.low is not None and stat.high is not None
     digits = METRICS[found.metric].digits
-    return f"{stat.low:+.{digits}f} to {stat.high:+.{digits}f}{_unit(found)}"
+    low, high = f"{stat.low:+.{digits}f}", f"{stat.high:+.{digits}f}"
+    return f"a gain of {stat.mean:+.{digits}f} here, and anything from {low} to {high}{_unit(found)} is possible"
 
 
 def _shares(found: Effects) -> str:

@@ -116,7 +116,7 @@ def study(of: Recipe, factorial: bool = False) -> Study:
     names = of.names
     if factorial and len(names) > MOST_WORDS:
         raise UserError(
-            f"--factorial: {len(names)} words are {2 ** len(names)} rows; at most {MOST_WORDS} words "
+            f"--factorial: {len(names)} words are {2 ** len(names)} rows, each with every seed; at most {MOST_WORDS} words "
             f"({2**MOST_WORDS} rows): choose them with words={','.join(names[:2])},..."
         )
     made = [
