@@ -143,6 +143,7 @@ def test_gains_have_one_sign_whichever_way_they_are_measured(factorial):
     assert found.total.stat.mean == pytest.approx(1, abs=0.1)
     assert (found.factorial is not None) == factorial
     told = words(found)
+    assert told["In words"].startswith("All 4 together lower the test error by ")
     assert "a: alone it lowers the test error by 2.0" in told["In words"] and "everything costs 2.0" in told["In words"]
     assert "b: alone it raises the test error by 1.0" in told["In words"] and "everything gains 1.0" in told["In words"]
     assert {"Effects", "Interactions", "Factorial"} <= set(told) if factorial else "Effects" not in told
@@ -241,7 +242,12 @@ def test_run_once_then_every_format_from_the_same_runs(ablate, tmp_path):
     assert status == 0 and "8 runs in 4 rows: 0 finished, 8 to do" in out and not (tmp_path / "outputs").exists()
     status, out, err = ablate(*line, "--plot", "a.png")
     assert status == 0 and "8 to do" in err and (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
-    assert "all but dropout = none plus l2" in out and "beside the others" in out and "Interactions" in out
+    assert (
+        "all but dropout = none plus l2" in out
+        and "beside the others" in out
+        and "interaction  " in out
+        and "Interactions:" not in out
+    )
     for style in ("md", "latex", "csv", "json", "html"):
         status, out, err = ablate(*line, "--format", style, "-o", f"t.{style}", "--factorial")
         assert (status, out) == (0, "") and "8 finished before, 0 to do" in err

@@ -39,7 +39,7 @@ def words(found: Effects, listed: bool = True) -> dict[str, str]:
 def _together(found: Effects) -> str:
     n, total = len(found.names), found.total
     whole = f"All {n} together" if n > 1 else found.names[0]
-    if told := _change(found, total):
+    if told := _change(found, total, many=n > 1):
         return f"{whole} {told}, against none of them." if n > 1 else f"{whole} {told}."
     return f"{whole}: {_silent(found, total)}."
 
@@ -59,13 +59,13 @@ def _of_word(found: Effects, name: str) -> str:
     return f"{name}: {first}; {second}."
 
 
-def _change(found: Effects, gain: Gain) -> str:
+def _change(found: Effects, gain: Gain, many: bool = False) -> str:
     """`lowers the test error by 1.20 points (95 % 0.90 to 1.50)`, or nothing where nothing was shown."""
     if not gain.verdict.startswith(("helps", "hurts")):
         return ""
     metric = METRICS[found.metric]
     down = gain.verdict.startswith("helps") == (metric.better == "lower")
-    verb = "lowers" if down else "raises"
+    verb = ("lower" if down else "raise") + "s" * (not many)
     return f"{verb} the {metric.title.removesuffix(' %')} by {_size(found, gain.stat)}"
 
 
