@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "run one experiment, or with -m a grid of them",
     "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
     "study": "the lecture's tables: run what is missing of one, print it beside the published numbers",
+    "ablate": "one recipe taken apart: what each of its words gains, alone and beside the others",
     "plot": "learning curves, dot plots with intervals, parameter sweeps",
     "list": "every group and option, one line each",
     "landscape": "the paths of optimizers on two-dimensional surfaces, drawn and timed",
@@ -71,7 +72,7 @@ def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
     status: int = import_module(f"dlreg.commands.{command}").run(argv)
-    if command not in ("train", "study"):  # these run something: whether they only printed is theirs to say
+    if command not in ("train", "study", "ablate"):  # these run something: whether they only printed is theirs to say
         delivered()
     return status
 
@@ -108,7 +109,7 @@ def _completion(argv: list[str]) -> list[str] | None:
         prefix = words[1] if len(words) == 2 else ""
         print(" ".join(name for name in COMMANDS if name.startswith(prefix)))
         return None
-    if words[1] not in ("train", "show"):
+    if words[1] not in ("train", "ablate", "show"):
         return None
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + (" " if line.endswith(" ") else "")
     for flag in ("-cd", "--config-dir"):

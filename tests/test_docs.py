@@ -181,9 +181,10 @@ def test_every_word_of_a_table_is_explained(written):
     footer = {
         *literals(("report/protocol.py", "protocol_of"), ["lines"]),
         *literals(("study/tabulate.py", "table"), ["extra"]),
+        *literals(("report/effects_words.py", "words"), ["lines"]),
     }
     columns = set(literals(("report/cells.py", "cells"), ["shown"]))
-    assert {"Seeds", "Precision", "Changed"} <= footer and {"Δ", "verdict", "95 % interval"} <= columns
+    assert {"Seeds", "Precision", "Changed", "Effects"} <= footer and {"Δ", "verdict", "95 % interval"} <= columns
     verdicts = set()
     for path in (ROOT / "docs" / "results").glob("*.md"):
         rows = [

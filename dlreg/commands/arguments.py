@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlreg.config import guard
@@ -13,7 +14,7 @@ from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
-    from dlreg.study.file import StudyRow
+    from dlreg.study.file import Study, StudyRow
     from dlreg.study.plan import Plan
 
 SIGNED = ("--sort",)  # flags whose value may begin with a minus sign
@@ -121,8 +122,10 @@ def named(words: Sequence[str]) -> str | None:
     return next((word for word in words if "=" not in word), None)
 
 
-def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
-    """The plan that the arguments of a command describe."""
+def planned(
+    name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str], study: Study | None = None
+) -> Plan:
+    """The plan that the arguments of a command describe: of the study of that name, or of one made by the command."""
     from dlreg.study.file import find  # torch comes with it
     from dlreg.study.plan import Request, plan
 
@@ -135,7 +138,8 @@ def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Seque
         raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
     extra = [_row(text) for text in rows]
     seeds = _seeds(own["seeds"]) if "seeds" in own else None
-    return plan(Request(find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders))
+    path = find(name, folders) if study is None else Path(name)
+    return plan(Request(path, own.get("budget", "smoke"), seeds, changes, extra, folders, study))
 
 
 def _seeds(text: str) -> list[int]:

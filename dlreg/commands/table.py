@@ -18,7 +18,7 @@ from dlreg.report.label import describe, words_of
 from dlreg.report.metrics import METRICS
 from dlreg.report.order import ordered
 from dlreg.report.question import COLUMNS, Question
-from dlreg.report.render import FORMATS, render
+from dlreg.report.render import FORMATS, Format, render
 from dlreg.report.table import Table
 from dlreg.report.target import targeted
 from dlreg.report.where import Condition, rows_where, where
@@ -41,16 +41,19 @@ def run(argv: list[str]) -> int:
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     table = collect(given, folders)
-    if given.no_protocol:
-        table = replace(table, protocol={})
-    text = render(table, given.format)
-    if given.output:
-        write(given.output, (text + "\n").encode())
-    elif given.format == "rich":
+    put(replace(table, protocol={}) if given.no_protocol else table, given.format, given.output)
+    return 0
+
+
+def put(table: Table, style: Format, output: Path | None) -> None:
+    """Print the table, or write it to a file that a user named."""
+    text = render(table, style)
+    if output:
+        write(output, (text + "\n").encode())
+    elif style == "rich":
         ui.out.print(text)
     else:
         print_data(text)
-    return 0
 
 
 def collect(given: argparse.Namespace, folders: list[str]) -> Table:

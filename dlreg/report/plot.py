@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from matplotlib import rc_context
@@ -42,8 +42,13 @@ def draw(table: Table, kind: Kind, style: Style) -> bytes:
         raise UserError("no run is done yet: there is nothing to draw")
     if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
+    return file_of(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table), style)
+
+
+def file_of(drawn: Callable[[], Figure], style: Literal["png", "svg"]) -> bytes:
+    """A figure, drawn in dlreg's style, as the content of a file."""
     with rc_context(STYLE):
-        figure = {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table)
+        figure = drawn()
         figure.set_layout_engine("constrained")
         buffer = io.BytesIO()
         if style == "png":

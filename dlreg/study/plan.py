@@ -22,14 +22,15 @@ from dlreg.study.tuning import Trial, choose
 
 @dataclass(frozen=True)
 class Request:
-    """What a command line asks of a study file."""
+    """What a command line asks of a study."""
 
-    path: Path
+    path: Path  # its file, or the name of one that is not in a file
     budget: str = "smoke"
     seeds: Sequence[int] | None = None  # None: those of the budget
     changes: Sequence[str] = ()  # overrides for every row
     extra_rows: Sequence[StudyRow] = ()
     config_dirs: Sequence[str] = ()
+    study: Study | None = None  # None: what is in the file
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def plan(asked: Request) -> Plan:
     Raises:
         UserError: an override does not compose, two rows are the same experiment, or seeds are used twice.
     """
-    study, changes = load(asked.path), asked.changes
+    study, changes = asked.study or load(asked.path), asked.changes
     if asked.budget not in study.budgets:
         allowed = ", ".join(study.budgets)
         raise UserError(f"budget={asked.budget}: {asked.path.stem} has no such budget; allowed: {allowed}")

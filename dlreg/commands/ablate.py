@@ -1,0 +1,138 @@
+"""`dlreg ablate`: one recipe, taken apart. Runs what is missing and prints what each of its words is worth."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlreg import ui
+from dlreg.commands.arguments import Parser, planned
+from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.table import put, write
+from dlreg.config import guard
+from dlreg.config.options import user_config_dirs
+from dlreg.display import delivered
+from dlreg.errors import UserError
+from dlreg.report.render import FORMATS
+from dlreg.study import workers
+
+if TYPE_CHECKING:
+    from dlreg.report.effects import Effects
+    from dlreg.report.table import Table
+    from dlreg.study.ablation import Recipe
+    from dlreg.study.plan import Plan
+
+TEXT = """Take one recipe apart: the rows all, all but each word, none, none plus each word, and what every word gains.
+
+Words are the options of reg and aug, and a schedule, norm or init that differs from what runs without it; data, model and
+optimizer are what the recipe is tried on. A value inside an option, reg.dropout.p=0.3, comes and goes with its word.
+
+KEY=VALUE          the recipe, as for `dlreg train`
+seeds=5            how many, or which: seeds=0,1,2   [3]
+words=A,B          leave out these alone: options (dropout) or groups (optimizer, reg)"""
+OWN = ("seeds", "max_seeds", "words", "budget")  # what is said of the study and not of its runs
+
+
+def run(argv: list[str]) -> int:
+    """Run what is missing, print the table and the bars; returns the exit status."""
+    folders, rest = user_config_dirs(argv)
+    given = _parser().parse_intermixed_args(rest)
+    _check(given)
+    guard.once(given.words)
+    own = dict(word.split("=", 1) for word in given.words if word.startswith(tuple(f"{name}=" for name in OWN)))
+    if "budget" in own:
+        raise UserError("budget: an ablation has none; the recipe says how long a run is")
+    overrides = [word for word in given.words if word.split("=", 1)[0] not in OWN]
+    if any(word.startswith("seed=") for word in overrides):
+        raise UserError("seed: an ablation runs several; give seeds=5 or seeds=0,1,2")
+    if given.jobs > 1 and not given.dry_run:
+        workers.warm()
+    from dlreg.study.ablation import recipe, study  # torch comes with it
+
+    taken = recipe(overrides, own.pop("words", None), folders)
+    asked = study(taken, given.factorial)
+    plan = planned("ablate", [f"{key}={value}" for key, value in own.items()], [], folders, asked)
+    if given.dry_run:
+        _dry_run(plan)
+        delivered()
+        return 0
+    return _run(plan, taken, given)
+
+
+def _parser() -> Parser:
+    parser = Parser("ablate", TEXT)
+    parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
+    parser.add_argument(
+        "--factorial",
+        action="store_true",
+        help="every combination, for effects, interactions, shares",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print the runs, and run nothing")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="rich")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table there instead of printing")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the bars as well: a .png or .svg")
+    return parser
+
+
+def _check(given: argparse.Namespace) -> None:
+    if given.jobs < 1:
+        raise UserError(f"--jobs={given.jobs} must be at least 1")
+    if given.format == "rich" and given.output:
+        raise UserError("-o FILE needs --format md, latex, csv, json or html")
+    if given.plot and given.plot.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--plot {given.plot} must end in .png or .svg")
+    if strangers := [word for word in given.words if "=" not in word]:
+        raise UserError(f"{strangers[0]}: an ablation is described by KEY=VALUE")
+
+
+def _dry_run(plan: Plan) -> None:
+    todo = 0
+    for cell in plan.cells:
+        result = cell.present()
+        todo += not cell.experiment.finished()
+        ui.out.print(f"{result.status if result else 'missing':<12}{cell}", markup=False)
+    ui.out.print(f"{len(plan.cells)} runs in {len(plan.rows)} rows: {len(plan.cells) - todo} finished, {todo} to do")
+
+
+def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:
+    from dlreg.report.bars import bars
+    from dlreg.study import execute
+    from dlreg.study.cells import tell_unfinished
+
+    ui.err.print(f"{plan.study.title}: {len(plan.rows)} rows", markup=False)
+    with ending_on_signals():
+        plan = execute.run(plan, given.jobs)
+    table, effects = _judged(plan, taken.names, listed=given.format != "rich")
+    put(table, given.format, given.output)
+    if given.format == "rich":
+        ui.out.print(bars(effects))
+    if given.plot:
+        from dlreg.report.effects_plot import effects_figure  # matplotlib is slow to load
+        from dlreg.report.plot import file_of
+
+        svg = given.plot.suffix.lower() == ".svg"
+        write(given.plot, file_of(lambda: effects_figure(effects, table), "svg" if svg else "png"))
+    tell_unfinished(plan.cells, [cell.present() for cell in plan.cells])
+    bad = {"failed", "missing", "interrupted"}
+    return 1 if any(bad & set(row.status) for row in table.rows) else 0
+
+
+def _judged(plan: Plan, names: Sequence[str], listed: bool) -> tuple[Table, Effects]:
+    """The table with the ablation's own sentences, and what they rest on."""
+    from dataclasses import replace
+
+    from dlreg.report.effects import effects
+    from dlreg.report.effects_words import words
+    from dlreg.study.ablation import rows, turned
+    from dlreg.study.tabulate import table
+
+    found, other = table(plan), turned(plan, names)
+    against_none = table(other) if other else None
+    of = effects(found, names, rows(names, len(plan.rows) == 2 ** len(names)), against_none)
+    lines = words(of, listed)
+    return replace(found, title=plan.study.title, protocol=lines | found.protocol | lines), of
