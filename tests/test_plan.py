@@ -263,9 +263,9 @@ def test_state_counts_what_is_done(make, tmp_path):
 def test_seeds(text, seeds):
     if seeds is None:
         with pytest.raises(UserError, match="how many"):
-            arguments._seeds(text)
+            arguments.seeds_of(text)
     else:
-        assert arguments._seeds(text) == seeds
+        assert arguments.seeds_of(text) == seeds
 
 
 def test_json_of_a_study_names_its_rows(make):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlreg.config import guard
-from dlreg.errors import UserError, shown
+from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
 seeds=5            how many, or which: seeds=0,1,2
+trials=20          of every row that tunes an interval; search=random|sobol|tpe, tune_seeds=1000
 KEY=VALUE          any override of `dlreg train`, for every row"""
 
 
@@ -87,6 +88,10 @@ def _margin(text: str) -> float:
     return value
 
 
+MOST_TRIALS = 10_000  # of a row; more is a slip of the pen
+OWN = ("budget", "seeds", "trials", "search", "tune_seeds")  # words of a study, not of an experiment
+
+
 def named(words: Sequence[str]) -> str | None:
     """The first word that is no KEY=VALUE."""
     return next((word for word in words if "=" not in word), None)
@@ -99,26 +104,71 @@ def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Seque
 
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
-    guard.once([word for word in words if "=" in word])
-    own = dict(word.split("=", 1) for word in words if word.startswith(("budget=", "seeds=")))
-    changes = [word for word in words if "=" in word and not word.startswith(("budget=", "seeds="))]
+    own, changes = split([word for word in words if "=" in word])
+    extra = [_row(text) for text in rows]
+    seeds = seeds_of(own["seeds"]) if "seeds" in own else None
+    return plan(Request(find(name, folders), own.get("budget"), seeds, changes, extra, folders, tuning_of(own)))
+
+
+def split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The words of the study itself, by key, and the overrides of its experiments."""
+    guard.once(words)
+    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
+    changes = [word for word in words if word.partition("=")[0] not in OWN]
     if any(word.startswith("seed=") for word in changes):
         raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
-    extra = [_row(text) for text in rows]
-    seeds = _seeds(own["seeds"]) if "seeds" in own else None
-    return plan(Request(find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders))
+    return own, changes
 
 
-def _seeds(text: str) -> list[int]:
+def seeds_of(text: str) -> list[int]:
+    """`5` is how many, `0,1,2` or `[7]` which."""
+    found = _whole(text)
+    if "," not in text and "[" not in text and found and found[0] > 0:
+        return list(range(found[0]))
+    if not found or len(set(found)) < len(found) or ("," not in text and "[" not in text):
+        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
+    return found
+
+
+def tuning_of(own: Mapping[str, str]) -> dict[str, Any]:
+    """What a command line says of tuning, in place of what the study says."""
+    from dlreg.study.sampling import SAMPLERS
+
+    found: dict[str, Any] = {}
+    if "trials" in own:
+        number = _whole(own["trials"])
+        if len(number) != 1 or not 0 < number[0] <= MOST_TRIALS:
+            raise UserError(f"trials={own['trials']} must be a number from 1 to {MOST_TRIALS}")
+        found["trials"] = number[0]
+    if "search" in own:
+        if own["search"] not in SAMPLERS:
+            hint = did_you_mean(own["search"], SAMPLERS)
+            raise UserError(f"search={own['search']}: there is no such way.{hint} Allowed: {', '.join(SAMPLERS)}.")
+        found["search"] = own["search"]
+    if "tune_seeds" in own:
+        which = _whole(own["tune_seeds"])
+        if not which or len(set(which)) < len(which):
+            raise UserError(f"tune_seeds={own['tune_seeds']} must be which seeds (1000 or 1000,1001)")
+        found["tune_seeds"] = which
+    return found
+
+
+def columns_of(text: str) -> list[str]:
+    """The columns that `--columns` names."""
+    found = text.split(",")
+    for name in found:
+        if name not in METRICS:
+            raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
+    return found
+
+
+def _whole(text: str) -> list[int]:
+    """Numbers from 0 on with commas between them; none if there is anything else."""
     try:
         found = [int(part) for part in text.strip("[]").split(",")]
     except ValueError:
-        found = []
-    if "," not in text and "[" not in text and found and found[0] > 0:
-        return list(range(found[0]))
-    if not found or min(found) < 0 or len(set(found)) < len(found) or ("," not in text and "[" not in text):
-        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
-    return found
+        return []
+    return found if min(found) >= 0 else []
 
 
 def _row(text: str) -> StudyRow:

@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 
 from dlreg import durable, ui
-from dlreg.commands.arguments import comparison_parser, named, planned
+from dlreg.commands.arguments import columns_of, comparison_parser, named, planned
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
-from dlreg.report.metrics import METRICS
 from dlreg.report.question import COLUMNS, Question
 from dlreg.report.render import FORMATS, render
 from dlreg.report.table import Table
@@ -67,7 +66,7 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
-    columns = _columns(given.columns) if given.columns else COLUMNS
+    columns = columns_of(given.columns) if given.columns else COLUMNS
     question = Question(columns, given.select or "last", given.margin, given.population)
     table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):
@@ -98,11 +97,3 @@ def _of_study(name: str, given: argparse.Namespace, folders: list[str]) -> Table
     if given.baseline or given.against or given.columns or given.select:
         raise UserError("--baseline, --against, --columns and --select are for folders; a study says its own")
     return table(planned(name, given.words, given.row, folders), given.margin, given.population)
-
-
-def _columns(text: str) -> list[str]:
-    found = text.split(",")
-    for name in found:
-        if name not in METRICS:
-            raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
-    return found

@@ -63,6 +63,7 @@ def to_json(table: Table) -> str:
             "note": row.note,
             "runs": [r.run_id for r in row.runs],
         }
+        | ({"tuning": row.tuning.as_data()} if row.tuning else {})
         for row in table.rows
     ]
     content = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}

@@ -1,4 +1,4 @@
-"""Pictures of a table: learning curves with bands, dots with intervals, parameter sweeps. PNG and SVG, for print."""
+"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning. PNG and SVG, for print."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dlreg.errors import UserError
+from dlreg.report.budget import budget
 from dlreg.report.dots import dots
-from dlreg.report.figure import STYLE, give_title, name_of
+from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
 from dlreg.report.html import COLOURS
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table, curve
 
-Kind = Literal["curves", "dots", "sweep"]
-KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
-# With eight colours, then eight more patterns, a line is told from another on grey paper as well.
-PATTERNS = ("-", "--", ":", "-.")
+Kind = Literal["curves", "dots", "sweep", "tuning"]
+KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning")
 MARKERS = "os^Dv<>P"
 CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
 
@@ -36,12 +35,12 @@ def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
     Raises:
         UserError: the table has nothing to show in this way.
     """
-    if not any(row.runs for row in table.rows):
+    if kind != "tuning" and not any(row.runs for row in table.rows):
         raise UserError("no run is done yet: there is nothing to draw")
-    if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
+    if kind in ("dots", "sweep") and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
     with rc_context(STYLE):
-        figure = {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table)
+        figure = {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table)
         figure.set_layout_engine("constrained")
         buffer = io.BytesIO()
         if style == "png":

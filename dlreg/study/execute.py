@@ -18,7 +18,10 @@ def run(planned: Plan, jobs: int) -> Plan:
     """Run what is missing, first the trials, then what they chose; returns the plan with every row settled."""
     record(planned)
     if planned.trial_cells:
-        ui.err.print("tuning on validation:")
+        ui.err.print(f"tuning by {planned.criterion.name}:")
+    known = 0
+    while known < len(planned.trial_cells):  # once, or for a sampler that learns as long as it asks for more
+        known = len(planned.trial_cells)
         run_cells(planned.trial_cells, lambda todo: launch(todo, jobs))
         planned = planned.settled()
         record(planned)
@@ -38,17 +41,22 @@ def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str
     yield from workers.run_all(_job, todo, jobs)
 
 
-def estimate(planned: Plan, todo: Sequence[Cell]) -> float:
-    """Seconds that these runs take one after the other: as measured for the row, else for the study, else as stated."""
+def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
+    """Seconds that these runs, and those not known yet, take one after the other.
+
+    As measured for the row, else for the study, else as the study states it; None if it does not.
+    """
     measured: dict[str, list[float]] = {}
     of_cell = {id(cell): row.label for row in planned.rows for cell in row.all_cells}
     for row in planned.rows:
         for cell in row.all_cells:
             if (result := cell.experiment.finished()) and result.seconds:
                 measured.setdefault(row.label, []).append(result.seconds)
-    overall = [s for seconds in measured.values() for s in seconds] or [planned.budget.run_seconds]
-    of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo]
-    return sum(sum(seconds) / len(seconds) for seconds in of_row)
+    overall = [s for seconds in measured.values() for s in seconds] or (
+        [planned.budget.run_seconds] if planned.budget.run_seconds else []
+    )
+    of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo] + [overall] * planned.unknown
+    return sum(sum(seconds) / len(seconds) for seconds in of_row) if overall or not of_row else None
 
 
 def record(planned: Plan) -> None:
