@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,8 +80,8 @@ def _study(words: Sequence[str], columns: Sequence[str], folders: Sequence[str])
     budget = Budget(text="", seeds=seeds_of(own["seeds"]) if "seeds" in own else SEEDS)
     return Study(
         title=f"Tuned: {', '.join(said.spaces)}",
-        source=f"dlreg tune {' '.join(words)}",
-        text="Every row had as many trials, as far as it tunes anything.",
+        source=shlex.join(["dlreg", "tune", *words]),
+        text="What each row tunes was chosen by trials on other seeds, as many for every row.",
         columns=list(columns),
         baseline=said.baseline(rows),
         shared=[plain(word) for word in said.shared],

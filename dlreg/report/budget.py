@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from dlreg.errors import UserError
 from dlreg.report.figure import PATTERNS, give_title, name_of
 from dlreg.report.html import COLOURS
 from dlreg.report.table import Table
-from dlreg.report.tuning import quantiles
-
-WIDE = 8  # times the lowest value: from there on a logarithmic axis is easier to read
+from dlreg.report.tuning import milestones, quantiles
 
 
 def budget(table: Table) -> Figure:
@@ -20,7 +18,7 @@ def budget(table: Table) -> Figure:
     rows = [(row, row.tuning) for row in table.rows if row.tuning and np.isfinite(row.tuning.scores).any()]
     if not rows:
         raise UserError("--kind tuning needs trials that are done: a study whose rows tune something (dlreg tune)")
-    figure = Figure(figsize=(5.6, 3.4 + 0.1 * len(rows)), dpi=200)
+    figure = Figure(figsize=(6.4, 3.6 + 0.1 * len(rows)), dpi=200)
     axes = figure.subplots()
     drawn: list[float] = []
     for i, (row, tuning) in enumerate(rows):
@@ -29,22 +27,27 @@ def budget(table: Table) -> Figure:
         colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
         shown = np.isfinite(best)
         step = "steps-post" if tuning.adaptive else "default"
-        axes.plot(n[shown], best[shown], pattern, color=colour, drawstyle=step, label=name_of(row))
+        # The first lines are the widest: one that lies on another does not hide it.
+        width = 1.4 + 2.0 * (len(rows) - 1 - i) / max(len(rows) - 1, 1)
+        axes.plot(n[shown], best[shown], pattern, color=colour, linewidth=width, drawstyle=step, label=name_of(row))
         axes.plot(n[-1], best[-1], "o", color=colour)
         if not tuning.adaptive:
             low, high = np.array([quantiles(scores, k, (0.25, 0.75)) for k in n]).T
             inside = shown & np.isfinite(high)
             axes.fill_between(n[inside], low[inside], high[inside], color=colour, alpha=0.15, linewidth=0)
         drawn += best[shown].tolist()
-    axes.set(xlabel="trials", ylabel=f"lowest {rows[0][1].quantity}")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if 0 < WIDE * min(drawn) < max(drawn):
+    at = milestones(max(len(tuning.tried) for _, tuning in rows))
+    axes.set(xlabel="trials (logarithmic)", ylabel=f"lowest {rows[0][1].quantity}", xscale="log")
+    axes.set_xticks(at, [str(n) for n in at])
+    axes.xaxis.set_minor_locator(NullLocator())
+    if min(drawn) > 0:  # what tells the rows apart lies at the end, where the values are small
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     figure.legend(loc="outside lower center", ncols=min(3, len(rows)))
-    note = "expected best of so many trials (mean over all subsets); band: half of the subsets; dot: the best found"
+    note = "line: expected best of so many trials; band: the middle half of the subsets; dot: the best found"
     if any(tuning.adaptive for _, tuning in rows):
-        note = "best so far of trials that build on each other; dot: the best found"
+        note = "line: best so far, of trials that build on each other; dot: the best found"
     give_title(figure, table, note)
     return figure

@@ -86,6 +86,11 @@ def stable_from(curves: Sequence[np.ndarray]) -> int | None:
     return same[0] + 1 if same and (same[0] + 1 < common or common == 1) else None
 
 
+def milestones(most: int) -> list[int]:
+    """1, 2, 4 ... and `most`."""
+    return [*(2**k for k in range(most.bit_length()) if 2**k < most), most]
+
+
 def told(rows: Mapping[str, Tuning]) -> str:
     """The curves in a line: at 1, 2, 4 ... trials, and whether the order of the rows depends on their number."""
     rows = {name: tuning for name, tuning in rows.items() if tuning.tried}
@@ -93,7 +98,7 @@ def told(rows: Mapping[str, Tuning]) -> str:
         return ""
     first = next(iter(rows.values()))
     most = max(len(tuning.tried) for tuning in rows.values())
-    at = [*(2**k for k in range(most.bit_length()) if 2**k < most), most]
+    at = milestones(most)
     parts = []
     for name, tuning in rows.items():
         curve = tuning.best_of
@@ -107,6 +112,7 @@ def told(rows: Mapping[str, Tuning]) -> str:
         return text
     since = stable_from(curves)
     return text + (
-        f". The rows keep their order from {since} trials on" if since
+        ". The order of the rows is the same whatever the number of trials" if since == 1
+        else f". The rows keep their order from {since} trials on" if since
         else ". The order of the rows changes up to the last trial: it depends on how much was tuned"
     )  # fmt: skip

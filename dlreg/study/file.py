@@ -17,9 +17,9 @@ from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import duration
-from dlreg.run.result import NOT_IDENTITY, read
+from dlreg.run.result import read
 from dlreg.study.sampling import Sampler
-from dlreg.study.spaces import Axis, Space, count
+from dlreg.study.spaces import FIXED, Axis, Space, count
 
 
 def _once(given: list[str]) -> list[str]:
@@ -59,7 +59,7 @@ class StudyRow(_Part):
     @field_validator("tune")
     @classmethod
     def _tunable(cls, given: Space) -> Space:
-        if fixed := [key for key in given if key in ("seed", *NOT_IDENTITY)]:
+        if fixed := [key for key in given if key in FIXED]:
             raise ValueError(f"{fixed[0]} is not a thing to tune")
         return given
 

@@ -31,10 +31,10 @@ class Request:
     budget: str | None = None  # None: smoke, or the only one
     seeds: Sequence[int] | None = None  # None: those of the budget
     changes: Sequence[str] = ()  # overrides for every row
-    tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds
-    study: Study | None = None  # made by a command, not read from the path, which is then only its name
     extra_rows: Sequence[StudyRow] = ()
     config_dirs: Sequence[str] = ()
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds
+    study: Study | None = None  # made by a command, not read from the path, which is then only its name
 
 
 @dataclass(frozen=True)

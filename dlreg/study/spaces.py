@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
 
 from dlreg.errors import shown
+from dlreg.run.result import NOT_IDENTITY
 
 DIGITS = 4  # of a sampled number: what a person can read, and no machine's last bit decides the name of a run
 EDGE = 0.05  # of an interval, at either end: a choice there is on its edge
@@ -19,6 +20,7 @@ ALLOWED = (
     "a list of values, {low: 1e-4, high: 1, log: true}, or Hydra's interval(0,0.8), tag(log,interval(1e-4,1)), "
     "choice(a,b), range(1,4)"
 )
+FIXED = ("seed", *NOT_IDENTITY)  # keys that are no hyperparameters
 Setting = tuple[str, ...]  # one point of a space, as overrides
 
 

@@ -16,7 +16,7 @@ from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, shown
 from dlreg.report.label import plainest
 from dlreg.study.file import StudyRow
-from dlreg.study.spaces import Interval, Space, of_override
+from dlreg.study.spaces import FIXED, Interval, Space, of_override
 
 TUNE = "tune"  # tag(tune,choice(64,128)): values to be tuned, where a plain sweep makes rows
 
@@ -41,6 +41,8 @@ class Words:
                 axis = of_override(override)
             except ValueError as error:
                 raise UserError(f"{shown(word)}: {error}") from None
+            if axis and key in FIXED:
+                raise UserError(f"{shown(word)}: {key} has one value here: it is not a thing to tune or to compare")
             if isinstance(axis, Interval) or (axis and TUNE in override.value().tags):
                 found.spaces[key] = axis
             elif axis:
