@@ -182,12 +182,13 @@ def test_a_choice_on_the_edge_is_flagged(space, chosen, flagged):
     assert bool(edges(space, (chosen,))) is flagged
 
 
-def test_the_edge_is_in_the_footer_and_the_budget_of_every_row(make):  # noqa: F811
+def test_the_edge_is_in_the_footer_and_the_budget_of_every_row(make, capfd):  # noqa: F811
     done = run(make(INTERVALS), jobs=1)
     footer = table(done).protocol
     assert footer["Tuning"].startswith(
         "By validation error on seed 1000 (not reported), random search. none: 3 settings"
     )
+    assert "test error" not in capfd.readouterr().err.split("6 runs:")[1].split("4 runs:")[0]  # not while choosing
     assert "dropout: 3 settings, chosen reg.dropout.p=" in footer["Tuning"] and "The trials took" in footer["Tuning"]
     for row in done.rows:
         assert all(("is on the edge of" in footer["Tuning"]) for _ in edges(row.search.space, row.chosen))

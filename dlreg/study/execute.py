@@ -22,7 +22,7 @@ def run(planned: Plan, jobs: int) -> Plan:
     known = 0
     while known < len(planned.trial_cells):  # once, or for a sampler that learns as long as it asks for more
         known = len(planned.trial_cells)
-        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs))
+        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs), planned.criterion.told)
         planned = planned.settled()
         record(planned)
     if planned.cells:

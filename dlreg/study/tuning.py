@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dlreg.report.label import outcome
 from dlreg.run.result import Result, Select
 from dlreg.study.cells import Cell
 from dlreg.study.sampling import STARTUP, Sampler, propose, sample
 from dlreg.study.spaces import Setting, Space, count, grid, sampled
+from dlreg.ui import percent
 
 COUNTERPARTS = {  # what is judged -> what chooses: (split, key, its name), never of the test set
     "nll": ("val", "loss", "validation NLL"),
@@ -59,6 +61,15 @@ class Criterion:
     def percent(self) -> bool:
         """Whether it is shown as a percentage: errors and ECE are fractions in results."""
         return self._counterpart[1] != "loss"
+
+    def told(self, result: Result) -> str:
+        """One line about how a run of a trial ended: what chooses, and not the test error."""
+        score = self._of(result)
+        if score is None:
+            return outcome(result) if result.status != "done" else f"no {self.name}"
+        return (
+            f"{self.name} {percent(score[0]) if self.percent else f'{score[0]:.4f}'}  ({result.seconds or 0.0:.1f} s)"
+        )
 
     def score(self, trial: Trial) -> tuple[float, float] | None:
         """The mean over the tuning seeds, and to break ties that of the loss; None for a trial that diverged on one."""
