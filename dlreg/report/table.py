@@ -34,6 +34,7 @@ class Row:
     published: dict[str, Published] = field(default_factory=dict)
     note: str = ""
     runs: tuple[Result, ...] = ()  # those that are done, for the curves
+    wanted: int | None = None  # how many seeds it is to have by now, where looks decide that
 
     @property
     def seeds(self) -> list[int]:
