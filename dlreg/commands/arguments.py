@@ -12,13 +12,18 @@ from dlreg.errors import UserError, shown
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
+    from dlreg.report.spending import Looks
     from dlreg.study.file import StudyRow
     from dlreg.study.plan import Plan
 
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
-seeds=5            how many, or which: seeds=0,1,2
+seeds=5            how many, or which: seeds=0,1,2; or seeds=auto: more until each row is settled
+max_seeds=20       with seeds=auto: how many at most
 KEY=VALUE          any override of `dlreg train`, for every row"""
+
+
+LEAST_LOOKED, MOST_LOOKED = 3, 1000  # seeds: fewer tell nothing about a row's spread
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,6 +51,9 @@ def study_parser(command: str, description: str) -> Parser:
     """A parser of what every command that takes a study understands, but for its words."""
     parser = Parser(command, f"{description}\n\n{WORDS}")
     parser.add_argument("--row", action="append", default=[], metavar="'LABEL: KEY=VALUE ...'", help="one more row")
+    parser.add_argument(
+        "--margin", type=margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
+    )
     return parser
 
 
@@ -58,9 +66,6 @@ def comparison_parser(command: str, description: str) -> Parser:
     parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
     parser.add_argument(
         "--against", metavar="WORD", help="compare each row with the one that has this word and is otherwise the same"
-    )
-    parser.add_argument(
-        "--margin", type=_margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
     )
     parser.add_argument(
         "--population",
@@ -77,7 +82,12 @@ def comparison_parser(command: str, description: str) -> Parser:
     return parser
 
 
-def _margin(text: str) -> float:
+def margin(text: str) -> float:
+    """What `--margin` says.
+
+    Raises:
+        UserError: it is not a number above 0.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -92,7 +102,9 @@ def named(words: Sequence[str]) -> str | None:
     return next((word for word in words if "=" not in word), None)
 
 
-def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
+def planned(
+    name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str], margin: float | None = None
+) -> Plan:
     """The plan that the arguments of a command describe."""
     from dlreg.study.file import find  # torch comes with it
     from dlreg.study.plan import Request, plan
@@ -100,13 +112,40 @@ def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Seque
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
     guard.once([word for word in words if "=" in word])
-    own = dict(word.split("=", 1) for word in words if word.startswith(("budget=", "seeds=")))
-    changes = [word for word in words if "=" in word and not word.startswith(("budget=", "seeds="))]
+    budget = next((word.split("=", 1)[1] for word in words if word.startswith("budget=")), "smoke")
+    seeds, looks, changes = seeds_asked([word for word in words if "=" in word and not word.startswith("budget=")])
     if any(word.startswith("seed=") for word in changes):
         raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
     extra = [_row(text) for text in rows]
-    seeds = _seeds(own["seeds"]) if "seeds" in own else None
-    return plan(Request(find(name, folders), own.get("budget", "smoke"), seeds, changes, extra, folders))
+    return plan(Request(find(name, folders), budget, seeds, changes, extra, folders, looks, margin))
+
+
+def seeds_asked(words: Sequence[str]) -> tuple[list[int] | None, Looks | None, list[str]]:
+    """`(seeds, looks, other words)`: what `seeds=` and `max_seeds=` say of the KEY=VALUE words; None where they say nothing.
+
+    Raises:
+        UserError: they say what cannot be, or `max_seeds` stands there without `seeds=auto`.
+    """
+    own = dict(word.split("=", 1) for word in words if word.startswith(("seeds=", "max_seeds=")))
+    others = [word for word in words if not word.startswith(("seeds=", "max_seeds="))]
+    most = own.get("max_seeds")
+    if own.get("seeds") == "auto":
+        from dlreg.report.spending import Looks  # scipy comes with it
+
+        return None, Looks() if most is None else Looks(_max_seeds(most)), others
+    if most is not None:
+        raise UserError(f"max_seeds={shown(most)} goes with seeds=auto; a fixed number is seeds=5")
+    return _seeds(own["seeds"]) if "seeds" in own else None, None, others
+
+
+def _max_seeds(text: str) -> int:
+    try:
+        most = int(text)
+    except ValueError:
+        most = 0
+    if not LEAST_LOOKED <= most <= MOST_LOOKED:
+        raise UserError(f"max_seeds={shown(text)} must be a whole number from {LEAST_LOOKED} to {MOST_LOOKED}")
+    return most
 
 
 def _seeds(text: str) -> list[int]:
@@ -117,7 +156,7 @@ def _seeds(text: str) -> list[int]:
     if "," not in text and "[" not in text and found and found[0] > 0:
         return list(range(found[0]))
     if not found or min(found) < 0 or len(set(found)) < len(found) or ("," not in text and "[" not in text):
-        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
+        raise UserError(f"seeds={text} must be how many (5), which (0,1,2), or auto")
     return found
 
 

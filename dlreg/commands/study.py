@@ -38,7 +38,7 @@ def run(argv: list[str]) -> int:
         return 0
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
-    plan = planned(name, given.words, given.row, folders)
+    plan = planned(name, given.words, given.row, folders, given.margin)
     if given.dry_run:
         _dry_run(plan, given.jobs)
         delivered()
@@ -72,9 +72,10 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
 def _dry_run(plan: Plan, jobs: int) -> None:
     from dlreg.report.protocol import duration
     from dlreg.study.execute import estimate
+    from dlreg.study.tabulate import wanted
 
-    todo = []
-    for cell in [*plan.trial_cells, *plan.cells]:
+    todo, cells = [], [*plan.trial_cells, *wanted(plan)]
+    for cell in cells:
         result = cell.present()
         status = result.status if result else "missing"
         if not cell.experiment.finished():
@@ -84,11 +85,15 @@ def _dry_run(plan: Plan, jobs: int) -> None:
     if later:
         ui.out.print(f"{'missing':<12}{later} runs with the settings that the trials will choose")
     seconds = estimate(plan, todo) + later * plan.budget.run_seconds
-    total = len(plan.trial_cells) + len(plan.cells) + later
+    total = len(cells) + later
+    at_least = "at least " if plan.looks else ""
     ui.out.print(
-        f"{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, about "
+        f"{at_least}{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, about "
         f"{duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
     )
+    if plan.looks:
+        most = len(plan.trial_cells) + len(plan.rows) * plan.looks.max_seeds
+        ui.out.print(f"at most {most} runs, if no row is settled before max_seeds={plan.looks.max_seeds}")
 
 
 def _run(plan: Plan, jobs: int) -> int:

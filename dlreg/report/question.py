@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dlreg.report.metrics import Select
-from dlreg.report.spending import Looks
+
+if TYPE_CHECKING:
+    from dlreg.report.spending import Looks
 
 Population = Literal["seeds", "images"]
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from dlreg.config.compose import compose
 from dlreg.errors import UserError
+from dlreg.report.spending import Looks
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
-from dlreg.study.cells import Cell
+from dlreg.study.cells import Cell, over_seeds
 from dlreg.study.file import Budget, Study, StudyRow, grid, load
 from dlreg.study.overrides import applying, layered
 from dlreg.study.tuning import Trial, choose
@@ -30,6 +31,8 @@ class Request:
     changes: Sequence[str] = ()  # overrides for every row
     extra_rows: Sequence[StudyRow] = ()
     config_dirs: Sequence[str] = ()
+    looks: Looks | None = None  # add seeds until each row is settled, in place of `seeds`
+    margin: float | None = None  # in place of the study's own
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class PlannedRow:
         if self.cells or not self.trials or not (best := choose(self.trials)):
             return self
         words, experiment = best.cells[0].overrides[:-1], best.cells[0].experiment
-        return replace(self, cells=_over_seeds(words, experiment, seeds), chosen=best.setting)
+        return replace(self, cells=over_seeds(words, experiment, seeds), chosen=best.setting)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Plan:
     seeds: list[int]
     rows: list[PlannedRow]
     changes: list[str] = field(default_factory=list)  # overrides from the command line
+    looks: Looks | None = None  # the seeds are those of the last look, and a row may stop before
 
     @property
     def trial_cells(self) -> list[Cell]:
@@ -80,7 +84,8 @@ class Plan:
     @property
     def unknown(self) -> int:
         """How many reported runs wait for trials to say what they are."""
-        return sum(len(self.seeds) for row in self.rows if not row.cells)
+        seeds = self.looks.counts[0] if self.looks else len(self.seeds)
+        return sum(seeds for row in self.rows if not row.cells)
 
     @property
     def outputs(self) -> Path:
@@ -102,8 +107,12 @@ def plan(asked: Request) -> Plan:
     if asked.budget not in study.budgets:
         allowed = ", ".join(study.budgets)
         raise UserError(f"budget={asked.budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
+    if asked.margin is not None:
+        study = study.model_copy(update={"margin": asked.margin})
     level = study.budgets[asked.budget]  # type: ignore[index]
     seeds = list(level.seeds if asked.seeds is None else asked.seeds)
+    if asked.looks:
+        seeds = list(range(asked.looks.max_seeds))
     if both := set(seeds) & set(study.tune_seeds) if any(row.tune for row in study.rows) else set():
         raise UserError(f"seeds={min(both)} is a tuning seed: what chose a setting must not report it")
     # One thread, so that --jobs or none gives the same bits.
@@ -117,14 +126,14 @@ def plan(asked: Request) -> Plan:
         words = layered(base, own, changed)
 
         def cells(words: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
-            return _over_seeds(tuple(words), Experiment.of(compose(words, asked.config_dirs)), seeds)
+            return over_seeds(words, Experiment.of(compose(words, asked.config_dirs)), seeds)
 
         trials = tuple(Trial(s, cells(layered(words, s, ()), study.tune_seeds)) for s in grid(row.tune))
         label = filled(row.label, level)
         planned.append(PlannedRow(row, label, () if trials else cells(words, seeds), trials).settled(seeds))
     _refuse_twins(planned)
     mattering = [word for word in changes if _matters(word)]
-    return Plan(asked.path.stem, study, asked.budget, level, seeds, planned, mattering)
+    return Plan(asked.path.stem, study, asked.budget, level, seeds, planned, mattering, asked.looks)
 
 
 def filled(text: str, level: Budget) -> str:
@@ -133,10 +142,6 @@ def filled(text: str, level: Budget) -> str:
         return string.Template(text).substitute(level.values)
     except (KeyError, ValueError):
         raise UserError(f"{text!r}: this budget's `values` do not say what stands behind its $") from None
-
-
-def _over_seeds(words: tuple[str, ...], experiment: Experiment, seeds: Sequence[int]) -> tuple[Cell, ...]:
-    return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
 
 
 def _matters(word: str) -> bool:
