@@ -136,7 +136,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
             published=dict(group.published),
             note=group.note,
             runs=tuple(runs[i]),
-            wanted=wanted and wanted[i],
+            wanted=wanted[i] if wanted else None,
         )
         for i, group in enumerate(groups)
     ]
