@@ -12,14 +12,19 @@ from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.metrics import METRICS
 
 if TYPE_CHECKING:
+    from dlreg.report.spending import Looks
     from dlreg.study.file import StudyRow
     from dlreg.study.plan import Plan
 
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
-seeds=5            how many, or which: seeds=0,1,2
+seeds=5            how many, or which: seeds=0,1,2; or seeds=auto: more until each row is settled
+max_seeds=20       with seeds=auto: how many at most
 trials=20          of every row that tunes an interval; search=random|sobol|tpe, tune_seeds=1000
 KEY=VALUE          any override of `dlreg train`, for every row"""
+
+
+LEAST_LOOKED, MOST_LOOKED = 3, 1000  # seeds: fewer tell nothing about a row's spread
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +52,9 @@ def study_parser(command: str, description: str) -> Parser:
     """A parser of what every command that takes a study understands, but for its words."""
     parser = Parser(command, f"{description}\n\n{WORDS}")
     parser.add_argument("--row", action="append", default=[], metavar="'LABEL: KEY=VALUE ...'", help="one more row")
+    parser.add_argument(
+        "--margin", type=margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
+    )
     return parser
 
 
@@ -59,9 +67,6 @@ def comparison_parser(command: str, description: str) -> Parser:
     parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
     parser.add_argument(
         "--against", metavar="WORD", help="compare each row with the one that has this word and is otherwise the same"
-    )
-    parser.add_argument(
-        "--margin", type=_margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
     )
     parser.add_argument(
         "--population",
@@ -78,7 +83,12 @@ def comparison_parser(command: str, description: str) -> Parser:
     return parser
 
 
-def _margin(text: str) -> float:
+def margin(text: str) -> float:
+    """What `--margin` says.
+
+    Raises:
+        UserError: it is not a number above 0.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -89,7 +99,7 @@ def _margin(text: str) -> float:
 
 
 MOST_TRIALS = 10_000  # of a row; more is a slip of the pen
-OWN = ("budget", "seeds", "trials", "search", "tune_seeds")  # words of a study, not of an experiment
+OWN = ("budget", "trials", "search", "tune_seeds")  # words of a study, not of an experiment
 
 
 def named(words: Sequence[str]) -> str | None:
@@ -97,36 +107,68 @@ def named(words: Sequence[str]) -> str | None:
     return next((word for word in words if "=" not in word), None)
 
 
-def planned(name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str]) -> Plan:
+def planned(
+    name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str], margin: float | None = None
+) -> Plan:
     """The plan that the arguments of a command describe."""
     from dlreg.study.file import find  # torch comes with it
     from dlreg.study.plan import Request, plan
 
     if strangers := [word for word in words if "=" not in word and word != name]:
         raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
-    own, changes = split([word for word in words if "=" in word])
+    own, others = split([word for word in words if "=" in word])
+    seeds, looks, changes = seeds_asked(others)
     extra = [_row(text) for text in rows]
-    seeds = seeds_of(own["seeds"]) if "seeds" in own else None
-    return plan(Request(find(name, folders), own.get("budget"), seeds, changes, extra, folders, tuning_of(own)))
+    asked = Request(
+        find(name, folders), own.get("budget"), seeds, changes, extra, folders, looks, margin, tuning_of(own)
+    )
+    return plan(asked)
 
 
 def split(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """The words of the study itself, by key, and the overrides of its experiments."""
+    """The words of the study itself, by key, and the others: seeds, and the overrides of its experiments."""
     guard.once(words)
-    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
-    changes = [word for word in words if word.partition("=")[0] not in OWN]
-    if any(word.startswith("seed=") for word in changes):
+    if any(word.startswith("seed=") for word in words):
         raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
-    return own, changes
+    own = {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
+    return own, [word for word in words if word.partition("=")[0] not in OWN]
 
 
-def seeds_of(text: str) -> list[int]:
+def seeds_asked(words: Sequence[str]) -> tuple[list[int] | None, Looks | None, list[str]]:
+    """`(seeds, looks, other words)`: what `seeds=` and `max_seeds=` say of the KEY=VALUE words; None where they say nothing.
+
+    Raises:
+        UserError: they say what cannot be, or `max_seeds` stands there without `seeds=auto`.
+    """
+    own = dict(word.split("=", 1) for word in words if word.startswith(("seeds=", "max_seeds=")))
+    others = [word for word in words if not word.startswith(("seeds=", "max_seeds="))]
+    most = own.get("max_seeds")
+    if own.get("seeds") == "auto":
+        from dlreg.report.spending import Looks  # scipy comes with it
+
+        return None, Looks() if most is None else Looks(_max_seeds(most)), others
+    if most is not None:
+        raise UserError(f"max_seeds={shown(most)} goes with seeds=auto; a fixed number is seeds=5")
+    return _seeds(own["seeds"]) if "seeds" in own else None, None, others
+
+
+def _max_seeds(text: str) -> int:
+    try:
+        most = int(text)
+    except ValueError:
+        most = 0
+    if not LEAST_LOOKED <= most <= MOST_LOOKED:
+        raise UserError(f"max_seeds={shown(text)} must be a whole number from {LEAST_LOOKED} to {MOST_LOOKED}")
+    return most
+
+
+def _seeds(text: str) -> list[int]:
     """`5` is how many, `0,1,2` or `[7]` which."""
     found = _whole(text)
     if "," not in text and "[" not in text and found and found[0] > 0:
         return list(range(found[0]))
     if not found or len(set(found)) < len(found) or ("," not in text and "[" not in text):
-        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
+        raise UserError(f"seeds={text} must be how many (5), which (0,1,2), or auto")
     return found
 
 

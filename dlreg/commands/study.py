@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
         return 0
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
-    plan = planned(name, given.words, given.row, folders)
+    plan = planned(name, given.words, given.row, folders, given.margin)
     if given.dry_run:
         dry_run(plan, given.jobs)
         delivered()
@@ -82,9 +82,10 @@ def dry_run(plan: Plan, jobs: int) -> None:
     """Print the runs and the estimated time, and run nothing."""
     from dlreg.report.protocol import duration
     from dlreg.study.execute import estimate
+    from dlreg.study.tabulate import wanted
 
-    todo = []
-    for cell in [*plan.trial_cells, *plan.cells]:
+    todo, cells = [], [*plan.trial_cells, *wanted(plan)]
+    for cell in cells:
         result = cell.present()
         status = result.status if result else "missing"
         if not cell.experiment.finished():
@@ -94,11 +95,16 @@ def dry_run(plan: Plan, jobs: int) -> None:
     if later:
         ui.out.print(f"{'missing':<12}{later} runs with the settings that the trials will choose")
     seconds = estimate(plan, todo)
-    time = "how long is known once one ran" if seconds is None else (
-        f"about {duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
+    time = (
+        "how long is known once one ran" if seconds is None
+        else f"about {duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
     )  # fmt: skip
-    total = len(plan.trial_cells) + len(plan.cells) + later
-    ui.out.print(f"{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, {time}")
+    total = len(cells) + later
+    at_least = "at least " if plan.looks else ""
+    ui.out.print(f"{at_least}{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, {time}")
+    if plan.looks:
+        most = len(plan.trial_cells) + len(plan.rows) * plan.looks.max_seeds
+        ui.out.print(f"at most {most} runs, if no row is settled before max_seeds={plan.looks.max_seeds}")
 
 
 def carry_out(plan: Plan, jobs: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlreg import durable, ui
-from dlreg.commands.arguments import Parser, columns_of, seeds_of, split, tuning_of
+from dlreg.commands.arguments import Parser, columns_of, seeds_asked, split, tuning_of
 from dlreg.commands.study import carry_out, dry_run, runner_parser
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
@@ -18,7 +18,7 @@ from dlreg.study import workers
 
 if TYPE_CHECKING:
     from dlreg.study.file import Study
-    from dlreg.study.plan import Plan
+    from dlreg.study.plan import Request
 
 DEFAULTS = {"trials": 16, "search": "random", "tune_seeds": [1000]}
 SEEDS = [0, 1, 2]
@@ -32,7 +32,7 @@ KEY=VALUE          any override of `dlreg train`, for every row
 trials=16          settings tried of each row; a row that tunes lists alone tries all of them
 search=random      random | sobol (no large gaps) | tpe (learns from the trials; needs dlreg[tune])
 tune_seeds=1000    the seeds of the trials: not those that are reported
-seeds=0,1,2        of the runs that are reported: how many, or which"""
+seeds=0,1,2        of the runs that are reported: how many, or which; seeds=auto: more until each row is settled"""
 
 
 def run(argv: list[str]) -> int:
@@ -46,39 +46,40 @@ def run(argv: list[str]) -> int:
     given = parser.parse_intermixed_args(rest)
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
-    study = _study(given.words, columns_of(given.columns) if given.columns else ["test_error", "val_error"], folders)
-    text = _yaml(study)
-    name = f"tune-{hashlib.sha256(text.encode()).hexdigest()[:10]}.yaml"
-    plan = _planned(study, name, folders)
+    from dlreg.study.plan import plan as planned  # torch comes with it
+
+    asked = _asked(given.words, columns_of(given.columns) if given.columns else ["test_error", "val_error"], folders)
+    plan = planned(asked)
     if given.dry_run:
         dry_run(plan, given.jobs)
         delivered()
         return 0
-    kept = plan.outputs / ".studies" / name
-    _keep(kept, text)
+    kept = plan.outputs / ".studies" / asked.path.name
+    _keep(kept, _yaml(plan.study))
     try:
         return carry_out(plan, given.jobs)
     finally:
-        ui.err.print(
-            f"a study in {kept}: dlreg plot {kept} --kind tuning; dlreg table {kept} --format md", markup=False
-        )
+        again = f"{kept}{' seeds=auto' * bool(plan.looks)}"
+        ui.err.print(f"a study: dlreg plot {again} --kind tuning; dlreg table {again} --format md", markup=False)
 
 
-def _study(words: Sequence[str], columns: Sequence[str], folders: Sequence[str]) -> Study:
+def _asked(words: Sequence[str], columns: Sequence[str], folders: Sequence[str]) -> Request:
+    """The request for the study that the words make."""
     from dlreg.study.file import Budget, Study
+    from dlreg.study.plan import Request
     from dlreg.study.words import Words, plain
 
     if strangers := [word for word in words if "=" not in word]:
         raise UserError(f"{strangers[0]}: give KEY=VALUE; a study tunes by itself: dlreg study NAME trials=20")
-    own, overrides = split(words)
+    own, others = split(words)
     if "budget" in own:
         raise UserError("budget: a study has budgets; here the words say all")
+    seeds, looks, overrides = seeds_asked(others)
     said = Words.of(overrides)
     if not said.spaces:
         raise UserError("nothing to tune: give a key an interval, 'optimizer.lr=tag(log,interval(1e-3,1))'")
     rows = said.rows(folders)
-    budget = Budget(text="", seeds=seeds_of(own["seeds"]) if "seeds" in own else SEEDS)
-    return Study(
+    study = Study(
         title=f"Tuned: {', '.join(said.spaces)}",
         source=shlex.join(["dlreg", "tune", *words]),
         text="What each row tunes was chosen by trials on other seeds, as many for every row.",
@@ -86,21 +87,21 @@ def _study(words: Sequence[str], columns: Sequence[str], folders: Sequence[str])
         baseline=said.baseline(rows),
         shared=[plain(word) for word in said.shared],
         rows=rows,
-        budgets={"own": budget},
+        budgets={"own": Budget(text="", seeds=seeds or SEEDS)},
         **(DEFAULTS | tuning_of(own)),  # type: ignore[arg-type]
     )
+    same = _yaml(
+        study, {"budgets", "source"}
+    )  # with other seeds it is the same study, which knows of its earlier looks
+    name = f"tune-{hashlib.sha256(same.encode()).hexdigest()[:10]}.yaml"
+    return Request(Path(name), config_dirs=folders, looks=looks, study=study)
 
 
-def _planned(study: Study, name: str, folders: Sequence[str]) -> Plan:
-    from dlreg.study.plan import Request, plan
-
-    return plan(Request(Path(name), study=study, config_dirs=folders))
-
-
-def _yaml(study: Study) -> str:
+def _yaml(study: Study, without: Collection[str] = ()) -> str:
     from omegaconf import OmegaConf
 
-    return OmegaConf.to_yaml(OmegaConf.create(study.model_dump(mode="json", by_alias=True, exclude_defaults=True)))
+    tree = study.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(without))
+    return str(OmegaConf.to_yaml(OmegaConf.create(tree)))
 
 
 def _keep(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ def budget(table: Table) -> Figure:
         axes.plot(n[shown], best[shown], pattern, color=colour, linewidth=width, drawstyle=step, label=name_of(row))
         axes.plot(n[-1], best[-1], "o", color=colour)
         if not tuning.adaptive:
-            low, high = np.array([quantiles(scores, k, (0.25, 0.75)) for k in n]).T
+            low, high = np.array([quantiles(scores, int(k), (0.25, 0.75)) for k in n]).T
             inside = shown & np.isfinite(high)
             axes.fill_between(n[inside], low[inside], high[inside], color=colour, alpha=0.15, linewidth=0)
         drawn += best[shown].tolist()

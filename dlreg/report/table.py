@@ -36,6 +36,7 @@ class Row:
     note: str = ""
     runs: tuple[Result, ...] = ()  # those that are done, for the curves
     tuning: Tuning | None = None  # the trials that chose its setting
+    wanted: int | None = None  # how many seeds it is to have by now, where looks decide that
 
     @property
     def seeds(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlreg import ui
@@ -29,6 +29,11 @@ class Cell:
         if not (folder / "config.json").exists() and not (folder / "result.json").exists():
             return None
         return self.experiment.result()
+
+
+def over_seeds(words: Sequence[str], experiment: Experiment, seeds: Iterable[int]) -> tuple[Cell, ...]:
+    """One cell for each seed."""
+    return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
 
 
 Launch = Callable[

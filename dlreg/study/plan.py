@@ -13,9 +13,10 @@ from typing import Any
 
 from dlreg.config.compose import compose
 from dlreg.errors import UserError
+from dlreg.report.spending import Looks
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
-from dlreg.study.cells import Cell
+from dlreg.study.cells import Cell, over_seeds
 from dlreg.study.file import Budget, Study, StudyRow, load
 from dlreg.study.overrides import applying, layered, varied
 from dlreg.study.sampling import refuse_missing
@@ -33,6 +34,8 @@ class Request:
     changes: Sequence[str] = ()  # overrides for every row
     extra_rows: Sequence[StudyRow] = ()
     config_dirs: Sequence[str] = ()
+    looks: Looks | None = None  # add seeds until each row is settled, in place of `seeds`
+    margin: float | None = None  # in place of the study's own
     tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds
     study: Study | None = None  # made by a command, not read from the path, which is then only its name
 
@@ -61,7 +64,7 @@ class PlannedRow:
         if len(trials) < self.search.total or not (best := self.search.choose(trials)):
             return replace(self, trials=trials)
         words, experiment = best.cells[0].overrides[:-1], best.cells[0].experiment
-        return replace(self, trials=trials, cells=_over_seeds(words, experiment, seeds), chosen=best.setting)
+        return replace(self, trials=trials, cells=over_seeds(words, experiment, seeds), chosen=best.setting)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Plan:
     seeds: list[int]
     rows: list[PlannedRow]
     changes: list[str] = field(default_factory=list)  # overrides from the command line
+    looks: Looks | None = None  # the seeds are those of the last look, and a row may stop before
 
     @property
     def trial_cells(self) -> list[Cell]:
@@ -90,7 +94,8 @@ class Plan:
     def unknown(self) -> int:
         """How many runs wait for trials to say what they are: reported ones, and trials of a sampler that learns."""
         later = sum(row.search.total - len(row.trials) for row in self.rows if row.search)
-        return sum(len(self.seeds) for row in self.rows if not row.cells) + later * len(self.study.tune_seeds)
+        seeds = self.looks.counts[0] if self.looks else len(self.seeds)
+        return sum(seeds for row in self.rows if not row.cells) + later * len(self.study.tune_seeds)
 
     @property
     def criterion(self) -> Criterion:
@@ -120,6 +125,10 @@ def plan(asked: Request) -> Plan:
         raise UserError(f"budget={budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
     level = study.budgets[budget]  # type: ignore[index]
     seeds = list(level.seeds if asked.seeds is None else asked.seeds)
+    if asked.looks:
+        seeds = list(range(asked.looks.max_seeds))
+    if asked.margin is not None:
+        study = study.model_copy(update={"margin": asked.margin})
     study = study.model_copy(update={"trials": level.trials or study.trials} | dict(asked.tuning))
     if both := set(seeds) & set(study.tune_seeds) if any(row.tune for row in study.rows) else set():
         raise UserError(f"seeds={min(both)} is a tuning seed: what chose a setting must not report it")
@@ -137,12 +146,12 @@ def plan(asked: Request) -> Plan:
             planned.append(PlannedRow(row, label, (), search=search).settled(seeds))
         else:
             experiment = Experiment.of(compose(words, asked.config_dirs))
-            planned.append(PlannedRow(row, label, _over_seeds(words, experiment, seeds)))
+            planned.append(PlannedRow(row, label, over_seeds(words, experiment, seeds)))
     if "trials" in asked.tuning and not any(sampled(row.tune) for row in rows):
         raise UserError(f"trials={asked.tuning['trials']}: no row tunes an interval; lists of values are tried whole")
     _refuse_twins(planned)
     mattering = [word for word in changes if _matters(word)]
-    return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering)
+    return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering, asked.looks)
 
 
 def filled(text: str, level: Budget) -> str:
@@ -151,10 +160,6 @@ def filled(text: str, level: Budget) -> str:
         return string.Template(text).substitute(level.values)
     except (KeyError, ValueError):
         raise UserError(f"{text!r}: this budget's `values` do not say what stands behind its $") from None
-
-
-def _over_seeds(words: tuple[str, ...], experiment: Experiment, seeds: Sequence[int]) -> tuple[Cell, ...]:
-    return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
 
 
 def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Sequence[str]) -> Search:
@@ -166,7 +171,7 @@ def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Seq
         for point, settings in zip(points, varied(words, points, config_dirs), strict=True):
             if criterion.on_validation and settings.data.get("val_size") == 0:
                 raise UserError(f"tuning chooses by {criterion.name}, but data.val_size=0 leaves none")
-            cells = _over_seeds(tuple(layered(words, point, ())), Experiment.of(settings), study.tune_seeds)
+            cells = over_seeds(tuple(layered(words, point, ())), Experiment.of(settings), study.tune_seeds)
             trials.append(Trial(point, cells))
         return trials
 

@@ -30,7 +30,8 @@ def sample(space: Space, trials: int, seed: int, sampler: Sampler) -> list[Setti
     """
     if size(space) <= trials:
         return grid(space)
-    draw, found, count = {"random": _random, "sobol": _sobol}[sampler], [], trials
+    draw, count = {"random": _random, "sobol": _sobol}[sampler], trials
+    found: list[Setting] = []
     while len(found) < trials and count <= MOST_DRAWS * trials:
         found = list(dict.fromkeys(setting(space, point) for point in draw(space, count, seed)))
         count *= 4

@@ -9,7 +9,9 @@ from dlreg.report.protocol import duration
 from dlreg.report.question import Population, Question
 from dlreg.report.table import Published, Table
 from dlreg.report.tuning import Tried, Tuning, told
+from dlreg.study.cells import Cell
 from dlreg.study.file import PublishedCell
+from dlreg.study.notes import earlier
 from dlreg.study.plan import Plan, PlannedRow, filled
 from dlreg.study.spaces import edges, sampled
 
@@ -35,6 +37,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         "Tuning": _tuning(planned),
         "Trials": told({row.label: found for row, found in zip(planned.rows, tunings, strict=True) if found}),
         "Left out": _left_out(planned),
+        "Looks": "" if planned.looks else _by_hand(planned),
     }
     if planned.changes:
         extra["Changed"] = " ".join(planned.changes)
@@ -42,14 +45,40 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         groups,
         labels.index(study.baseline) if study.baseline else None,
         Question(
-            list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin, population
+            list(dict.fromkeys([*study.columns, "gap", "seconds"])),
+            study.select,
+            margin or study.margin,
+            population,
+            planned.looks,
         ),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
+    if planned.looks and (beyond := _beyond(planned, judged)):
+        judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
     return replace(judged, rows=rows, title=title, text=text)
+
+
+def wanted(planned: Plan) -> list[Cell]:
+    """The runs that the table is of; where seeds are added, those of the looks so far and of the next."""
+    if planned.looks is None:
+        return planned.cells
+    shown = table(planned).rows
+    return [cell for row, found in zip(planned.rows, shown, strict=True) for cell in row.cells[: found.wanted]]
+
+
+def _by_hand(planned: Plan) -> str:
+    """What is known of other tables of these rows, at other seeds."""
+    others = [seeds for seeds in earlier(planned) if seeds != planned.seeds]
+    if not others:
+        return ""
+    counts = " and ".join(str(len(seeds)) for seeds in others)
+    return (
+        f"{len(others) + 1}, as far as it is known: these rows were tabulated before at {counts} seeds. The 5 % of the "
+        "verdicts holds for one look alone, at seeds that were chosen beforehand; seeds=auto spends it over several"
+    )
 
 
 def _published(cell: PublishedCell, planned: Plan) -> Published:
@@ -91,8 +120,17 @@ def _tuning(planned: Plan) -> str:
     return f"{'UNEQUAL budgets. ' * unequal}{by}. {'; '.join(parts)}"
 
 
+def _beyond(planned: Plan, judged: Table) -> str:
+    """Runs after the look at which their row stopped."""
+    pairs = zip(planned.rows, judged.rows, strict=True)
+    found = sum(cell.experiment.finished() is not None for row, shown in pairs for cell in row.cells[shown.wanted :])
+    return f"{found} runs beyond the look at which their row stopped: what they say came too late" if found else ""
+
+
 def _left_out(planned: Plan) -> str:
     """Runs of these rows with other seeds: they are there, and not in the table."""
+    if planned.looks:
+        return ""
     found: dict[int, int] = {}
     for row in planned.rows:
         for seed in set(range(MOST_SEEDS)) - set(planned.seeds) if row.cells else ():

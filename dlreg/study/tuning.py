@@ -85,10 +85,9 @@ class Criterion:
 
     def _of(self, result: Result) -> tuple[float, float] | None:
         split, key, _ = self._counterpart
-        found = result.train if split == "train" else result.val and result.val[self.select]
-        if result.status != "done" or not found or found.get(key) is None:
-            return None
-        return found[key], found["loss"] or 0.0
+        found = result.train if split == "train" else result.val[self.select] if result.val else None
+        value = found.get(key) if found and result.status == "done" else None
+        return (value, found["loss"] or 0.0) if found and value is not None else None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Words:
                 raise UserError(f"{shown(word)}: {error}") from None
             if axis and key in FIXED:
                 raise UserError(f"{shown(word)}: {key} has one value here: it is not a thing to tune or to compare")
-            if isinstance(axis, Interval) or (axis and TUNE in override.value().tags):
+            if isinstance(axis, Interval) or (axis and TUNE in getattr(override.value(), "tags", ())):
                 found.spaces[key] = axis
             elif axis:
                 found.axes[key] = [f"{key}={value}" for value in axis]
