@@ -98,6 +98,7 @@ def test_yaml_and_hydras_words_say_the_same(given, wanted):
         ("interval(1,1)", "must be less than"),
         ("tag(log,interval(0,1))", "above 0 on a logarithmic scale"),
         ("tag(lgo,interval(1,2))", "tag lgo says nothing"),
+        ("tag(log,choice(1,2))", "tag log says nothing of a list"),
         ({"low": 0.5, "high": 2, "int": True}, "whole numbers"),
         ({"low": 0, "hihg": 1}, "high: Field required"),
         ({"low": 0, "high": float("inf")}, "finite"),
@@ -245,6 +246,11 @@ def test_a_study_judged_on_training_loss_is_tuned_on_it():
         ("reg.dropout.p:", "reg.dropuot.p:", "no option of this row has such a key. Did you mean reg.dropout.p"),
         ("reg.dropout.p:", "seed:", "seed is not a thing to tune"),
         ("interval(0,0.8)", "interval(0,1.8)", "reg.dropout.p="),
+        (
+            '[reg=dropout]\n    tune: {reg.dropout.p: "interval(0,0.8)", ',
+            "[reg=none]\n    tune: {",
+            "are the same experiment",
+        ),
         ("interval(0,0.8)", "interval(0.8)", "must be a list of values"),
     ],
 )

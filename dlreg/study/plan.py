@@ -190,9 +190,11 @@ def _matters(word: str) -> bool:
 
 
 def _refuse_twins(rows: Sequence[PlannedRow]) -> None:
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for row in rows:
-        for folder in {cell.experiment.folder for cell in row.cells}:
-            if folder in seen:
-                raise UserError(f"rows {seen[folder]!r} and {row.label!r} are the same experiment with these overrides")
-            seen[folder] = row.label
+        trials = frozenset(cell.experiment.folder for trial in row.trials for cell in trial.cells)
+        # Rows that tune may choose the same setting, and try some of the same; all of the same is the same row.
+        for what in {trials} if trials else {cell.experiment.folder for cell in row.cells}:
+            if what in seen:
+                raise UserError(f"rows {seen[what]!r} and {row.label!r} are the same experiment with these overrides")
+            seen[what] = row.label

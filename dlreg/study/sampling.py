@@ -65,7 +65,7 @@ def propose(space: Space, tried: Sequence[tuple[Setting, float | None]], seed: i
 
     Bergstra et al. (2011), https://papers.nips.cc/paper/4443-algorithms-for-hyper-parameter-optimization; as Optuna has it.
     """
-    import optuna  # an extra, and slow to load
+    import optuna  # type: ignore[import-not-found, unused-ignore]  # an extra, and slow to load
 
     optuna.logging.set_verbosity(logging.WARNING)
     spaces = {key: _distribution(optuna, a) for key, a in space.items()}

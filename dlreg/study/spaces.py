@@ -20,6 +20,7 @@ ALLOWED = (
     "a list of values, {low: 1e-4, high: 1, log: true}, or Hydra's interval(0,0.8), tag(log,interval(1e-4,1)), "
     "choice(a,b), range(1,4)"
 )
+TUNE = "tune"  # tag(tune,choice(64,128)): on a command line values to be tuned, where a plain sweep makes rows
 FIXED = ("seed", *NOT_IDENTITY)  # keys that are no hyperparameters
 Setting = tuple[str, ...]  # one point of a space, as overrides
 
@@ -109,15 +110,16 @@ def of_override(override: Override | None) -> list[Any] | Interval | None:
         ValueError: the sweep has a tag that says nothing here, or an interval that is none.
     """
     swept = override.value() if override else None
+    if not isinstance(swept, (IntervalSweep, ChoiceSweep, RangeSweep)):
+        return None
+    kind, tag = ("an interval", "log") if isinstance(swept, IntervalSweep) else ("a list of values", TUNE)
+    if strange := set(swept.tags) - {tag}:
+        raise ValueError(f"tag {min(map(str, strange))} says nothing of {kind}; allowed: {tag}")
     if isinstance(swept, IntervalSweep):
-        if strange := set(swept.tags) - {"log"}:
-            raise ValueError(f"tag {sorted(strange)[0]} says nothing of an interval; allowed: log")
         low, high = swept.start, swept.end
         return axis({"low": low, "high": high, "log": "log" in swept.tags, "int": isinstance(low, int)})
-    if isinstance(swept, (ChoiceSweep, RangeSweep)):
-        assert override is not None
-        return list(override.sweep_string_iterator())
-    return None
+    assert override is not None
+    return list(dict.fromkeys(override.sweep_string_iterator()))
 
 
 def _parsed(text: str) -> Override | None:

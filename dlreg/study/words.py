@@ -16,9 +16,7 @@ from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, shown
 from dlreg.report.label import plainest
 from dlreg.study.file import StudyRow
-from dlreg.study.spaces import FIXED, Interval, Space, of_override
-
-TUNE = "tune"  # tag(tune,choice(64,128)): values to be tuned, where a plain sweep makes rows
+from dlreg.study.spaces import FIXED, TUNE, Interval, Space, of_override
 
 
 @dataclass
