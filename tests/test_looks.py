@@ -171,6 +171,16 @@ def test_each_row_stops_at_its_look_and_what_came_later_changes_nothing():
         assert "at 3 seeds" in table.protocol["Verdicts"] and "1.15 %" in table.protocol["Verdicts"]
 
 
+def test_one_look_is_a_table_as_it_is():
+    """max_seeds=3 is one look that spends everything: every number is that of three fixed seeds, to the last bit."""
+    groups = [group("none", errors(3, 3)), group("a", errors(2, 3, seed=1)), group("b", errors(3.1, 3, seed=2))]
+    looked, plain = judged(*groups, most=3), judge(groups, 0, Question(["test_error"]))
+    for one, other in zip(looked.rows, plain.rows, strict=True):
+        assert (one.difference, one.metrics, one.best) == (other.difference, other.metrics, other.best)
+    for word in plain.protocol.keys() - {"Verdicts"}:
+        assert looked.protocol[word] == plain.protocol[word]
+
+
 def test_a_look_that_lacks_runs_is_no_look():
     base, other = errors(3, 8), errors(3.05, 8, seed=1)
     whole = judged(group("none", base[:5]), group("a", other[:5]))
