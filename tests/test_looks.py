@@ -168,7 +168,7 @@ def test_each_row_stops_at_its_look_and_what_came_later_changes_nothing():
         assert "Stopped at 3: a" in table.protocol["Looks"] or "stopped at 3: a" in table.protocol["Looks"]
         assert "max_seeds=20 was reached: b" in table.protocol["Looks"].replace("Not", "not")
         assert table.protocol["Seeds"].startswith("auto: rows have 3 to 20")
-        assert "at 3 seeds" in table.protocol["Verdicts"] and "1.15 %" in table.protocol["Verdicts"]
+        assert "at 3, 5, 8, 12, 20 seeds" in table.protocol["Verdicts"] and "3 (1.15 %)" in table.protocol["Looks"]
 
 
 def test_one_look_is_a_table_as_it_is():
@@ -362,6 +362,11 @@ def test_a_sweep_adds_seeds(spoken, tmp_path, monkeypatch):
     assert (
         "max_seeds=4 was reached: dropout" in out and "stopped at 3: maxnorm" in out and "11 planned = 11 done" in out
     )
+    status, replayed, _ = spoken("table", "outputs", "seeds=auto", "max_seeds=4", "--margin", "0.001")
+    assert status == 0 and replayed == out  # from the folders alone
+    plain = spoken("table", "outputs")[1]
+    assert "UNEQUAL: rows have 3 to 4" in plain and "seeds=auto judges such runs" in plain and "Looks:" not in plain
+    assert spoken("table", "outputs", "seeds=3")[0] == 2
     again = spoken(*words)
     assert again[0] == 0 and again[1] == out and "to do" in again[2] and ", 9 to do" not in again[2]
     assert spoken("train", "-m", "reg=none,dropout", "seeds=2", *TINY)[2].startswith("4 runs: 4 finished before")
