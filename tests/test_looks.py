@@ -203,6 +203,27 @@ def test_a_row_that_lost_a_seed_stops_and_says_so(status):
     assert table.rows[1].difference.verdict == f"1 of 3 {status}" and not table.rows[1].best
     control = judged(group("none", base, [status, *["done"] * 19]), group("a", other))
     assert [row.wanted for row in control.rows] == [3, 3]
+    far = [b - 1 + (-1) ** i / 100 for i, b in enumerate(base)]
+    late = ["done"] * 3 + [status] + ["done"] * 16  # after one row was settled: its verdict is of seeds that are whole
+    table = judged(group("none", base, late), group("a", far), group("b", errors(3.02, seed=4)))
+    assert [row.difference and row.difference.verdict for row in table.rows] == [
+        None,
+        "better",
+        f"baseline: 1 of 5 {status}",
+    ]
+    assert [row.wanted for row in table.rows] == [5, 3, 5] and not any(row.best for row in table.rows)
+
+
+def test_rows_of_which_nothing_can_be_said_stop_at_the_first_look():
+    groups = [group("none", errors(3)), group("a", errors(2, seed=1))]
+    table = judge(groups, 0, Question(["test_error"], looks=LOOKS, population="images"))  # no run kept a record
+    assert [row.wanted for row in table.rows] == [3, 3] and "no record" in table.rows[1].difference.verdict
+    for row in (run for g in groups for run in g.results):
+        row.val = None
+    table = judge(groups, 0, Question(["val_error"], looks=LOOKS))
+    assert [(row.wanted, row.difference) for row in table.rows] == [(3, None), (3, None)]
+    alone = judge(groups[:1], None, Question(["test_error"], looks=LOOKS))
+    assert alone.rows[0].wanted == 3 and alone.protocol["Looks"].startswith("one, at 3 seeds")
 
 
 def test_equivalence_and_identity_settle_a_row():

@@ -68,6 +68,8 @@ def told(looked: Looked, names: Sequence[str], looks: Looks) -> str:
             places.setdefault(f"not decided though max_seeds={n} was reached", []).append(name)
         elif difference:
             places.setdefault(difference.verdict, []).append(name)
+    if not places:
+        return f"one, at {looks.counts[0]} seeds: no row is compared with another"
     where = "; ".join(f"{place}: {', '.join(who)}" for place, who in places.items())
     return (
         f"at {spent} seeds, each spending its part of the {100 * ALPHA:g} % (as Lan and DeMets after Pocock; union bound), so "
