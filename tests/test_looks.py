@@ -218,8 +218,8 @@ def test_rows_of_which_nothing_can_be_said_stop_at_the_first_look():
     groups = [group("none", errors(3)), group("a", errors(2, seed=1))]
     table = judge(groups, 0, Question(["test_error"], looks=LOOKS, population="images"))  # no run kept a record
     assert [row.wanted for row in table.rows] == [3, 3] and "no record" in table.rows[1].difference.verdict
-    for row in (run for g in groups for run in g.results):
-        row.val = None
+    for result in (r for g in groups for r in g.results):
+        result.val = None
     table = judge(groups, 0, Question(["val_error"], looks=LOOKS))
     assert [(row.wanted, row.difference) for row in table.rows] == [(3, None), (3, None)]
     alone = judge(groups[:1], None, Question(["test_error"], looks=LOOKS))
