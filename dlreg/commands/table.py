@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dlreg import durable, ui
-from dlreg.commands.arguments import columns_of, comparison_parser, named, planned
+from dlreg.commands.arguments import columns_of, comparison_parser, named, planned, seeds_asked
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
@@ -53,7 +53,10 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
         if not name.endswith((".yaml", ".yml")) and name not in (known := studies(folders)):
             raise UserError(f"{name} is neither a folder nor a study.{did_you_mean(name, known)}")
         return _of_study(name, given, folders)
-    paths = [Path(word) for word in given.words] or [Path("outputs")]
+    seeds, looks, words = seeds_asked(given.words)
+    if seeds is not None:
+        raise UserError("seeds: folders have the seeds that they have; seeds=auto judges them look after look")
+    paths = [Path(word) for word in words] or [Path("outputs")]
     missing = [folder for folder in paths if not folder.is_dir()]
     if missing:
         raise UserError(f"{missing[0]} is not a folder (dlreg train writes runs to outputs/)")
@@ -67,7 +70,7 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
     columns = columns_of(given.columns) if given.columns else COLUMNS
-    question = Question(columns, given.select or "last", given.margin, given.population)
+    question = Question(columns, given.select or "last", given.margin, given.population, looks)
     table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):
         if given.baseline:

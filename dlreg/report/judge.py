@@ -116,7 +116,8 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
         looked = replay(lambda seeds: _at(groups, controls, question, seeds), controls, rule, question.looks)
         groups = [g.first(n) for g, n in zip(groups, looked.seeds, strict=True)]
         found, levels, wanted = looked.found, looked.levels, looked.seeds
-        protocol = {"Looks": told(looked, names, question.looks)} | protocol
+        quoted = [Row(group.label, {}, {}).quoted for group in groups]
+        protocol = {"Looks": told(looked, quoted, question.looks)} | protocol
     else:
         found = verdicts(_comparison(groups, controls, question) if groups else Rows([], []), rule)
     twice = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}

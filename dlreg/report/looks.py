@@ -33,7 +33,8 @@ def replay(at: At, controls: Sequence[int | None], rule: Rule, looks: Looks) -> 
     seeds, levels = [0] * len(controls), [0.0] * len(controls)
     stopped: list[int | None] = [None] * len(controls)
     settled: dict[int, Difference] = {}
-    going, tests, waits, found = set(range(len(controls))), [], False, Verdicts([])
+    tests: dict[str, list[str]] = {}
+    going, waits, found = set(range(len(controls))), False, Verdicts([])
     for n, alpha in zip(looks.counts, looks.levels, strict=True):
         for i in going:
             seeds[i], levels[i] = n, alpha
@@ -42,7 +43,8 @@ def replay(at: At, controls: Sequence[int | None], rule: Rule, looks: Looks) -> 
             rows = replace(rows, barred={i: f"{WAITS} {n} seeds" for i in going} | dict(rows.barred))
         level = replace(rule, alpha=alpha, alpha_best=min(looks.levels))
         found = verdicts(replace(rows, settled=settled), level)
-        tests += [f"at {n} seeds {found.test}"] if found.test else []
+        if found.test:
+            tests.setdefault(found.test, []).append(str(n))
         compared = {i for i in going if controls[i] is not None and stopped[i] is None}
         still = {i for i in compared if (d := found.differences[i]) and d.verdict.startswith((UNDECIDED, WAITS))}
         for i in compared - still:
@@ -51,7 +53,8 @@ def replay(at: At, controls: Sequence[int | None], rule: Rule, looks: Looks) -> 
         going = still | {j for i in still if (j := controls[i]) is not None}
         if waits or not still:
             break
-    return Looked(replace(found, test="; ".join(tests), best=None if waits else found.best), seeds, stopped, levels)
+    test = "; ".join(f"at {', '.join(at_seeds)} seeds {words}" for words, at_seeds in tests.items())
+    return Looked(replace(found, test=test, best=None if waits else found.best), seeds, stopped, levels)
 
 
 def told(looked: Looked, names: Sequence[str], looks: Looks) -> str:
@@ -65,6 +68,8 @@ def told(looked: Looked, names: Sequence[str], looks: Looks) -> str:
             places.setdefault(f"not decided though max_seeds={n} was reached", []).append(name)
         elif difference:
             places.setdefault(difference.verdict, []).append(name)
+    if not places:
+        return f"one, at {looks.counts[0]} seeds: no row is compared with another"
     where = "; ".join(f"{place}: {', '.join(who)}" for place, who in places.items())
     return (
         f"at {spent} seeds, each spending its part of the {100 * ALPHA:g} % (as Lan and DeMets after Pocock; union bound), so "

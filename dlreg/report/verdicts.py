@@ -170,11 +170,12 @@ def _unjudged(rows: Rows, i: int, j: int) -> Difference | None:
 
 def _words(found: Contrasts, alpha: float) -> str:
     """The test that was used, and why."""
-    pairs, level = sum(found.stars), f"{100 * alpha:.3g} %"
+    pairs = sum(found.stars)
+    level, own = ("5 %", f"{100 * OWN:g} %") if alpha == ALPHA else ("the look's level", "two fifths of it")
     if found.pooled:
         return (
             f"Dunnett's test over {pairs} rows at {level}, on the spread pooled from all of them ({found.df} degrees of "
-            f"freedom; no row's spread stands out), and each row's own paired t-test at {100 * alpha * OWN / ALPHA:.3g} %"
+            f"freedom; no row's spread stands out), and each row's own paired t-test at {own}"
         )
     if pairs == 1:
         return f"a paired t-test at {level}"
