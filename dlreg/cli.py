@@ -15,8 +15,9 @@ COMMANDS = {
     "train": "run one experiment, or with -m a grid of them",
     "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
     "study": "the lecture's tables: run what is missing of one, print it beside the published numbers",
+    "tune": "rows with equal chances: as many trials for each, chosen on validation, compared on other seeds",
     "ablate": "one recipe taken apart: what each of its words gains, alone and beside the others",
-    "plot": "learning curves, dot plots with intervals, parameter sweeps",
+    "plot": "learning curves, dot plots with intervals, parameter sweeps, tuning budgets",
     "list": "every group and option, one line each",
     "landscape": "the paths of optimizers on two-dimensional surfaces, drawn and timed",
     "show": "the card of one option: formula, source, parameters (dlreg show reg=dropout)",
@@ -72,7 +73,12 @@ def _run(command: str, argv: list[str]) -> int:
     from importlib import import_module
 
     status: int = import_module(f"dlreg.commands.{command}").run(argv)
-    if command not in ("train", "study", "ablate"):  # these run something: whether they only printed is theirs to say
+    if command not in (
+        "train",
+        "study",
+        "tune",
+        "ablate",
+    ):  # these run something: whether they only printed is theirs to say
         delivered()
     return status
 

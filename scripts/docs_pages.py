@@ -145,7 +145,8 @@ def used(found: Study) -> Iterator[tuple[str, str]]:
     """`(reg=dropout, "Dropout alone")`: the options that a study names, and the row or budget that does."""
     places = [("every row", found.shared)]
     places += [
-        (row.label, [*row.overrides, *(f"{k}={v}" for k, vs in row.tune.items() for v in vs)]) for row in found.rows
+        (row.label, [*row.overrides, *(f"{k}={v}" for k, vs in row.tune.items() if isinstance(vs, list) for v in vs)])
+        for row in found.rows
     ]
     places += [(f"budget {name}", level.overrides) for name, level in found.budgets.items()]
     for level in found.budgets.values():

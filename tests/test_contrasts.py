@@ -62,7 +62,7 @@ def test_pooled_test_is_two_way_analysis_of_variance():
 
 def test_the_interval_is_the_test():
     found = judged(noise(6, 4, tables=500) + np.arange(6)[:, None] / 2)
-    outside = np.abs(found.mean) > found.half_width
+    outside = np.abs(found.mean) > found.half_width()
     pooled = found.pooled
     assert 0.3 < pooled.mean() < 0.9
     assert np.array_equal(outside[pooled], found.p_adjusted[pooled] < 0.05)
@@ -114,7 +114,7 @@ def test_family_wise_error_with_heavy_tails_ties_and_missing_seeds(rows, seeds):
 def test_intervals_of_differences_cover_all_together():
     for rows, seeds in ((5, 3), (8, 5)):
         found = judged(noise(rows, seeds) + np.arange(rows)[:, None])
-        inside = np.abs(found.mean - np.arange(1, rows)) < found.half_width
+        inside = np.abs(found.mean - np.arange(1, rows)) < found.half_width()
         assert inside[found.pooled].all(-1).mean() >= 0.95 - 0.015
         assert inside[~found.pooled].mean() >= 0.95 - 0.015
 
@@ -159,7 +159,7 @@ def test_several_controls_are_one_family():
         for seeds in (3, 5):
             found = measure(noise(max(max(pairs)) + 1, seeds), pairs)
             assert (found.p_adjusted < 0.05).any(-1).mean() <= 0.05 + 3 * 0.0034, pairs
-            covered = (np.abs(found.mean) < found.half_width).all(-1)[found.pooled]
+            covered = (np.abs(found.mean) < found.half_width()).all(-1)[found.pooled]
             assert covered.mean() >= 0.95 - 0.015, pairs
 
 

@@ -53,7 +53,7 @@ def test_the_interval_covers_the_population_where_that_over_seeds_does_not(seeds
     wrong = drawn(1500, seeds, 400, seed=seeds)
     d = 100 * (wrong[:, 1].astype(np.float32) - wrong[:, 0])
     found = crossed(d)
-    covered = np.abs(found.mean - true_difference()) < found.half_width
+    covered = np.abs(found.mean - true_difference()) < found.half_width()
     assert 0.93 < covered.mean() < 0.985
     by_seed = d.mean(-1)
     from dlreg.report.stats import interval

@@ -11,8 +11,9 @@ from dlreg import durable
 from dlreg.commands import arguments
 from dlreg.errors import UserError
 from dlreg.run.result import Result, read_all
-from dlreg.study.execute import estimate, record, run
+from dlreg.study.execute import estimate, run
 from dlreg.study.file import find, load, state, studies
+from dlreg.study.notes import record
 from dlreg.study.overrides import layered
 from dlreg.study.plan import Request, plan
 from dlreg.study.tabulate import table
@@ -248,7 +249,7 @@ def test_find():
 def test_state_counts_what_is_done(make, tmp_path):
     planned = make()
     assert state("mine", "smoke", tmp_path / "outputs") == ""
-    record(planned)
+    record(planned, planned.cells)
     assert state("mine", "smoke", tmp_path / "outputs") == "0/4 done"
     run(planned, jobs=1)
     assert state("mine", "smoke", tmp_path / "outputs") == "4/4 done"

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from dlreg.report.plot import KINDS, draw, geometric
 from dlreg.report.question import Question
 from dlreg.report.render import render
 from dlreg.report.table import Published
+from dlreg.report.tuning import Tried, Tuning
 
 
 def swept():
@@ -26,7 +28,10 @@ def swept():
                 run = result(seed=seed, error=2 + (i - 2) ** 2 + seed / 10)
                 run.config["optimizer"] = {"name": name, "lr": lr}
                 runs.append(run)
-    return arranged(compare(runs))
+    table = arranged(compare(runs))
+    tried = tuple(Tried((f"optimizer.lr={lr}",), score, 1.0) for lr, score in ((0.1, 3.0), (1.0, None), (0.01, 2.0)))
+    tunings = [Tuning("validation error %", 2, i % 2 == 1, tried) for i in range(len(table.rows))]
+    return replace(table, rows=[replace(row, tuning=t) for row, t in zip(table.rows, tunings, strict=True)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,5 +143,7 @@ def test_nothing_to_draw():
     for kind in ("dots", "sweep"):
         with pytest.raises(UserError, match="no run has a val error %"):
             draw(compare([unvalidated], question=Question(["val_error"])), kind, "png")
+    with pytest.raises(UserError, match="needs trials that are done"):
+        draw(compare(fixed()), "tuning", "png")
     with pytest.raises(UserError, match="differ in a number"):
         draw(compare(fixed()), "sweep", "png")

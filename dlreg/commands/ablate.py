@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlreg import ui
-from dlreg.commands.arguments import Parser, planned
+from dlreg.commands.arguments import Parser
 from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.study import dry_run, runner_parser
 from dlreg.commands.table import put, write
-from dlreg.config import guard
+from dlreg.commands.words import margin, seeds_asked, split
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
@@ -30,9 +31,8 @@ Words are the options of reg and aug, and a schedule, norm or init that differs 
 optimizer are what the recipe is tried on. A value inside an option, reg.dropout.p=0.3, comes and goes with its word.
 
 KEY=VALUE          the recipe, as for `dlreg train`
-seeds=5            how many, or which: seeds=0,1,2   [3]
+seeds=5            how many, or which: seeds=0,1,2 [3]; or seeds=auto: more until each row is settled
 words=A,B          leave out these alone: options (dropout) or groups (optimizer, reg)"""
-OWN = ("seeds", "max_seeds", "words", "budget")  # what is said of the study and not of its runs
 
 
 def run(argv: list[str]) -> int:
@@ -40,38 +40,38 @@ def run(argv: list[str]) -> int:
     folders, rest = user_config_dirs(argv)
     given = _parser().parse_intermixed_args(rest)
     _check(given)
-    guard.once(given.words)
-    own = dict(word.split("=", 1) for word in given.words if word.startswith(tuple(f"{name}=" for name in OWN)))
-    if "budget" in own:
-        raise UserError("budget: an ablation has none; the recipe says how long a run is")
-    overrides = [word for word in given.words if word.split("=", 1)[0] not in OWN]
-    if any(word.startswith("seed=") for word in overrides):
-        raise UserError("seed: an ablation runs several; give seeds=5 or seeds=0,1,2")
+    own, others = split(given.words)
+    if own:
+        raise UserError(f"{next(iter(own))}: an ablation has none; the recipe says what a run is, and nothing is tuned")
+    seeds, looks, others = seeds_asked(others)
+    chosen = dict(word.split("=", 1) for word in others if word.startswith("words="))
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
-    from dlreg.study.ablation import recipe, study  # torch comes with it
+    from dlreg.study import plan as planning  # torch comes with it
+    from dlreg.study.ablation import recipe, study
 
-    taken = recipe(overrides, own.pop("words", None), folders)
-    asked = study(taken, given.factorial)
-    plan = planned("ablate", [f"{key}={value}" for key, value in own.items()], [], folders, asked)
+    taken = recipe([word for word in others if not word.startswith("words=")], chosen.get("words"), folders)
+    made = study(taken, given.factorial)
+    plan = planning.plan(
+        planning.Request(Path("ablate"), seeds=seeds, config_dirs=folders, looks=looks, margin=given.margin, study=made)
+    )
     if given.dry_run:
-        _dry_run(plan)
+        dry_run(plan, given.jobs)
         delivered()
         return 0
     return _run(plan, taken, given)
 
 
 def _parser() -> Parser:
-    parser = Parser("ablate", TEXT)
+    parser = runner_parser(Parser("ablate", TEXT))
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument(
         "--factorial",
         action="store_true",
         help="every combination, for effects, interactions, shares",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the runs, and run nothing")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
+        "--margin", type=margin, metavar="M", help="differences below it do not matter: makes `equivalent` a verdict"
     )
     parser.add_argument("--format", choices=FORMATS, default="rich")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table there instead of printing")
@@ -80,23 +80,12 @@ def _parser() -> Parser:
 
 
 def _check(given: argparse.Namespace) -> None:
-    if given.jobs < 1:
-        raise UserError(f"--jobs={given.jobs} must be at least 1")
     if given.format == "rich" and given.output:
         raise UserError("-o FILE needs --format md, latex, csv, json or html")
     if given.plot and given.plot.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--plot {given.plot} must end in .png or .svg")
     if strangers := [word for word in given.words if "=" not in word]:
         raise UserError(f"{strangers[0]}: an ablation is described by KEY=VALUE")
-
-
-def _dry_run(plan: Plan) -> None:
-    todo = 0
-    for cell in plan.cells:
-        result = cell.present()
-        todo += not cell.experiment.finished()
-        ui.out.print(f"{result.status if result else 'missing':<12}{cell}", markup=False)
-    ui.out.print(f"{len(plan.cells)} runs in {len(plan.rows)} rows: {len(plan.cells) - todo} finished, {todo} to do")
 
 
 def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:

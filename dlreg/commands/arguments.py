@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from dlreg.config import guard
+from dlreg.commands.words import margin
 from dlreg.errors import UserError, shown
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 
-if TYPE_CHECKING:
-    from dlreg.study.file import Study, StudyRow
-    from dlreg.study.plan import Plan
-
 SIGNED = ("--sort",)  # flags whose value may begin with a minus sign
 WORDS = """NAME               a study of `dlreg study`, or a YAML file of your own
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
-seeds=5            how many, or which: seeds=0,1,2
+seeds=5            how many, or which: seeds=0,1,2; or seeds=auto: more until each row is settled
+max_seeds=20       with seeds=auto: how many at most
+trials=20          of every row that tunes an interval; search=random|sobol|tpe, tune_seeds=1000
 KEY=VALUE          any override of `dlreg train`, for every row"""
 
 
@@ -57,6 +52,9 @@ def study_parser(command: str, description: str) -> Parser:
     """A parser of what every command that takes a study understands, but for its words."""
     parser = Parser(command, f"{description}\n\n{WORDS}")
     parser.add_argument("--row", action="append", default=[], metavar="'LABEL: KEY=VALUE ...'", help="one more row")
+    parser.add_argument(
+        "--margin", type=margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
+    )
     return parser
 
 
@@ -69,9 +67,6 @@ def comparison_parser(command: str, description: str) -> Parser:
     parser.add_argument("--baseline", metavar="WORD", help="the row that differences are taken to (e.g. reg=none)")
     parser.add_argument(
         "--against", metavar="WORD", help="compare each row with the one that has this word and is otherwise the same"
-    )
-    parser.add_argument(
-        "--margin", type=_margin, metavar="M", help="a difference below M does not matter: rows can be equivalent"
     )
     parser.add_argument(
         "--population",
@@ -108,57 +103,3 @@ def _target(text: str) -> float:
     if value is None or not 0 < value <= 100:
         raise UserError(f"--target={shown(text)} must be a validation error in percent, above 0 and at most 100")
     return value
-
-
-def _margin(text: str) -> float:
-    value = number(text)
-    if value is None or not 0 < value < math.inf:
-        raise UserError(f"--margin={text} must be a number above 0, in the unit of the judged column")
-    return value
-
-
-def named(words: Sequence[str]) -> str | None:
-    """The first word that is no KEY=VALUE."""
-    return next((word for word in words if "=" not in word), None)
-
-
-def planned(
-    name: str, words: Sequence[str], rows: Sequence[str], folders: Sequence[str], study: Study | None = None
-) -> Plan:
-    """The plan that the arguments of a command describe: of the study of that name, or of one made by the command."""
-    from dlreg.study.file import find  # torch comes with it
-    from dlreg.study.plan import Request, plan
-
-    if strangers := [word for word in words if "=" not in word and word != name]:
-        raise UserError(f"{strangers[0]}: one study at a time, and KEY=VALUE")
-    guard.once([word for word in words if "=" in word])
-    own = dict(word.split("=", 1) for word in words if word.startswith(("budget=", "seeds=")))
-    changes = [word for word in words if "=" in word and not word.startswith(("budget=", "seeds="))]
-    if any(word.startswith("seed=") for word in changes):
-        raise UserError("seed: a study runs several; give seeds=5 or seeds=0,1,2")
-    extra = [_row(text) for text in rows]
-    seeds = _seeds(own["seeds"]) if "seeds" in own else None
-    path = find(name, folders) if study is None else Path(name)
-    return plan(Request(path, own.get("budget", "smoke"), seeds, changes, extra, folders, study))
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        found = [int(part) for part in text.strip("[]").split(",")]
-    except ValueError:
-        found = []
-    if "," not in text and "[" not in text and found and found[0] > 0:
-        return list(range(found[0]))
-    if not found or min(found) < 0 or len(set(found)) < len(found) or ("," not in text and "[" not in text):
-        raise UserError(f"seeds={text} must be how many (5) or which (0,1,2)")
-    return found
-
-
-def _row(text: str) -> StudyRow:
-    from dlreg.study.file import StudyRow
-
-    label, colon, words = text.partition(":")
-    if not colon or not label.strip() or any("=" not in word for word in words.split()):
-        raise UserError(f"--row {text!r} must be 'LABEL: KEY=VALUE KEY=VALUE'")
-    guard.once(words.split())
-    return StudyRow(label=label.strip(), overrides=words.split())

@@ -17,12 +17,13 @@ def run(argv: list[str]) -> int:
     parser = comparison_parser(
         "plot",
         "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
-        "published values), sweep (a number that varies between rows, on the axis that suits it).",
+        "published values), sweep (a number that varies between rows, on the axis that suits it), tuning (the expected best "
+        "of so many trials, of a study that tunes).",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"
     )
-    parser.add_argument("--kind", choices=("curves", "dots", "sweep"), default="dots")
+    parser.add_argument("--kind", choices=("curves", "dots", "sweep", "tuning"), default="dots")
     given = parser.parse_intermixed_args(rest)
     style = given.output.suffix.lower().removeprefix(".")
     if style not in ("png", "svg", "pdf"):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlreg import ui
-from dlreg.commands.arguments import named, planned, study_parser
+from dlreg.commands.arguments import Parser, study_parser
 from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.words import named, planned
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
@@ -22,15 +23,9 @@ if TYPE_CHECKING:
 def run(argv: list[str]) -> int:
     """List the studies, or run one; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = study_parser("study", "Run what is missing of a study and print its table.")
+    parser = runner_parser(study_parser("study", "Run what is missing of a study and print its table."))
     parser.add_argument("words", nargs="*", metavar="NAME | KEY=VALUE", help="without a name: list the studies")
-    parser.add_argument("--dry-run", action="store_true", help="print the runs and the estimated time, and run nothing")
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
-    )
     given = parser.parse_intermixed_args(rest)
-    if given.jobs < 1:
-        raise UserError(f"--jobs={given.jobs} must be at least 1")
     name = named(given.words)
     if name is None:
         _list(given.words, folders)
@@ -38,12 +33,27 @@ def run(argv: list[str]) -> int:
         return 0
     if given.jobs > 1 and not given.dry_run:
         workers.warm()
-    plan = planned(name, given.words, given.row, folders)
+    plan = planned(name, given, folders)
     if given.dry_run:
-        _dry_run(plan, given.jobs)
+        dry_run(plan, given.jobs)
         delivered()
         return 0
-    return _run(plan, given.jobs)
+    return carry_out(plan, given.jobs)
+
+
+def runner_parser(parser: Parser) -> Parser:
+    """A parser with the flags of every command that runs a study."""
+    parser.add_argument("--dry-run", action="store_true", help="print the runs and the estimated time, and run nothing")
+    parser.add_argument(
+        "--jobs", type=_jobs, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
+    )
+    return parser
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--jobs={text} must be at least 1")
+    return int(text)
 
 
 def _list(words: Sequence[str], folders: Sequence[str]) -> None:
@@ -69,12 +79,14 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
     )
 
 
-def _dry_run(plan: Plan, jobs: int) -> None:
+def dry_run(plan: Plan, jobs: int) -> None:
+    """Print the runs and the estimated time, and run nothing."""
     from dlreg.report.protocol import duration
     from dlreg.study.execute import estimate
+    from dlreg.study.tabulate import wanted
 
-    todo = []
-    for cell in [*plan.trial_cells, *plan.cells]:
+    todo, cells = [], [*plan.trial_cells, *wanted(plan)]
+    for cell in cells:
         result = cell.present()
         status = result.status if result else "missing"
         if not cell.experiment.finished():
@@ -83,15 +95,21 @@ def _dry_run(plan: Plan, jobs: int) -> None:
     later = plan.unknown
     if later:
         ui.out.print(f"{'missing':<12}{later} runs with the settings that the trials will choose")
-    seconds = estimate(plan, todo) + later * plan.budget.run_seconds
-    total = len(plan.trial_cells) + len(plan.cells) + later
-    ui.out.print(
-        f"{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, about "
-        f"{duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
-    )
+    seconds = estimate(plan, todo)
+    time = (
+        "how long is known once one ran" if seconds is None
+        else f"about {duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
+    )  # fmt: skip
+    total = len(cells) + later
+    at_least = "at least " if plan.looks else ""
+    ui.out.print(f"{at_least}{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, {time}")
+    if plan.looks:
+        most = len(plan.trial_cells) + len(plan.rows) * plan.looks.max_seeds
+        ui.out.print(f"at most {most} runs, if no row is settled before max_seeds={plan.looks.max_seeds}")
 
 
-def _run(plan: Plan, jobs: int) -> int:
+def carry_out(plan: Plan, jobs: int) -> int:
+    """Run what is missing and print the table; returns the exit status."""
     from dlreg.report.render import render
     from dlreg.study import execute
     from dlreg.study.cells import tell_unfinished

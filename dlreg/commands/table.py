@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from dlreg import durable, ui
-from dlreg.commands.arguments import comparison_parser, named, planned
+from dlreg.commands.arguments import comparison_parser
+from dlreg.commands.words import columns_of, named, planned, seeds_asked
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.blocks import cut
 from dlreg.report.judge import arranged, compare
 from dlreg.report.label import describe, words_of
-from dlreg.report.metrics import METRICS
 from dlreg.report.order import ordered
 from dlreg.report.question import COLUMNS, Question
 from dlreg.report.render import FORMATS, Format, render
@@ -78,15 +78,18 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
 
 
 def _of_folders(given: argparse.Namespace, conditions: Sequence[Condition]) -> Table:
+    seeds, looks, words = seeds_asked(given.words)
+    if seeds is not None:
+        raise UserError("seeds: folders have the seeds that they have; seeds=auto judges them look after look")
     if given.row:
         raise UserError("--row adds a row to a study; these are folders")
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
-    results, left_out = _runs([Path(word) for word in given.words] or [Path("outputs")], given.by), ""
+    results, left_out = _runs([Path(word) for word in words] or [Path("outputs")], given.by), ""
     if conditions:
         results, left_out = where(results, conditions)
-    columns = _columns(given.columns) if given.columns else COLUMNS
-    question = Question(columns, given.select or "last", given.margin, given.population)
+    columns = columns_of(given.columns) if given.columns else COLUMNS
+    question = Question(columns, given.select or "last", given.margin, given.population, looks)
     if given.by:
         table = cut(results, given.by, given.baseline, given.against, question)
     else:
@@ -130,16 +133,8 @@ def _of_study(name: str, given: argparse.Namespace, folders: list[str], conditio
         raise UserError(f"{name} is not a folder (dlreg train writes runs to outputs/)")
     if given.baseline or given.against or given.columns or given.select or given.by:
         raise UserError("--baseline, --against, --columns, --select and --by are for folders; a study says its own")
-    plan = planned(name, given.words, given.row, folders)
+    plan = planned(name, given, folders)
     whole = table(plan, given.margin, given.population)
     configs = [row.cells[0].experiment.settings.model_dump() if row.cells else {} for row in plan.rows]
     words = [describe(config) | row.label for config, row in zip(configs, whole.rows, strict=True)]
     return rows_where(whole, words, conditions) if conditions else whole
-
-
-def _columns(text: str) -> list[str]:
-    found = text.split(",")
-    for name in found:
-        if name not in METRICS:
-            raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
-    return found

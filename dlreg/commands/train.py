@@ -17,6 +17,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.words import margin, seeds_asked
 from dlreg.config import compose, guard
 from dlreg.config.applying import conditional
 from dlreg.config.explain import explain
@@ -24,6 +25,7 @@ from dlreg.config.options import conf_dir, user_config_dirs
 from dlreg.config.schema import Settings
 from dlreg.display import delivered
 from dlreg.errors import RunsFailed, UserError
+from dlreg.report.question import Question
 from dlreg.study.workers import end_with_parent
 
 
@@ -34,10 +36,31 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
     flags, overrides = guard.split_flags(rest)
     many = any(flag in ("-m", "--multirun") for flag in flags)
+    flags, overrides, question = _asked(flags, overrides, many)
     if [flag for flag in flags if flag not in ("-m", "--multirun", "-r", "--run")]:
         return _tell(flags, overrides, folders)
     with ending_on_signals():
-        return _sweep(overrides, folders) if many else _single(compose.compose(overrides, folders))
+        return _sweep(overrides, folders, question) if many else _single(compose.compose(overrides, folders))
+
+
+def _asked(flags: Sequence[str], overrides: Sequence[str], many: bool) -> tuple[list[str], list[str], Question]:
+    """`(flags, overrides, question)` without the words that are dlreg's own: seeds, max_seeds and --margin, for `-m`."""
+    kept, size = list(flags), None
+    for i, flag in reversed([*enumerate(flags)]):
+        name, equals, value = flag.partition("=")
+        if name == "--margin":
+            size = margin(value if equals else flags[i + 1])
+            del kept[i : i + (1 if equals else 2)]
+    seeds, looks, others = seeds_asked(overrides)
+    if not many and (size is not None or len(others) < len(overrides)):
+        raise UserError("seeds, max_seeds and --margin are for several runs: dlreg train -m; one run has seed=0")
+    if len(others) < len(overrides):
+        guard.once(overrides)
+        if any(word.partition("=")[0].lstrip("+~") == "seed" for word in others):
+            raise UserError("seed and seeds say the same in two ways: give one")
+    if seeds is not None:
+        others.append(f"seed={','.join(map(str, seeds))}")
+    return kept, others, Question(margin=size, looks=looks)
 
 
 def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]) -> int:
@@ -60,14 +83,15 @@ def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]
     return 0
 
 
-def _sweep(overrides: Sequence[str], folders: Sequence[str]) -> int:
+def _sweep(overrides: Sequence[str], folders: Sequence[str], question: Question) -> int:
     """Hand the overrides to the sweeper, as `hydra.main` does, once the config was seen to be harmless."""
     with compose.hydra() as loader:
         cfg = compose.load(loader, _axes(overrides), folders, RunMode.MULTIRUN)
         HydraConfig.instance().set_config(cfg)
         context = HydraContext(config_loader=loader, callbacks=Callbacks())
         try:
-            sweeper = Plugins.instance().instantiate_sweeper(config=cfg, hydra_context=context, task_function=task)
+            sweeper: Any = Plugins.instance().instantiate_sweeper(config=cfg, hydra_context=context, task_function=task)
+            sweeper.question = question
             sweeper.sweep(list(cfg.hydra.overrides.task))
         except UserError:
             raise

@@ -10,6 +10,7 @@ from typing import Any
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -88,6 +89,15 @@ def checked(cfg: DictConfig, choices: Mapping[str, Any]) -> Settings:
             guard.option_name(group, choice)
             tree[group] = {"name": choice, **tree[group]}
     return settings({str(key): value for key, value in tree.items()})
+
+
+def with_values(cfg: DictConfig, values: Sequence[Override]) -> DictConfig:
+    """A composed config, without Hydra's part, with other values of some of its keys: nothing is composed again."""
+    changed = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])
+    OmegaConf.set_struct(changed, False)
+    for override in values:
+        OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
+    return changed
 
 
 def _env(key: str, default: str | None = None) -> str:

@@ -24,7 +24,7 @@ FLAGS: dict[str, tuple[str, ...] | None] = {  # flag -> its values: () takes non
     **dict.fromkeys(("--multirun", "-m", "--run", "-r", "--shell-completion", "-sc"), ()),
     **dict.fromkeys(("--cfg", "-c"), _CFG),
     **dict.fromkeys(("--info", "-i"), _INFO),
-    **dict.fromkeys(("--package", "-p"), None),
+    **dict.fromkeys(("--package", "-p", "--margin"), None),
 }
 DATA_ROOT = "${oc.env:DLREG_DATA,'~/.cache/dlreg'}"  # the one value that comes from the environment
 _NO_LOG = {"version": 1, "root": None, "disable_existing_loggers": False}

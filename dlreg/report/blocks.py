@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.judge import arranged, labelled, tested
+from dlreg.report.judge import arranged, grouped, judge, tested
 from dlreg.report.label import describe, place, varying, words_of
 from dlreg.report.protocol import protocol_of
 from dlreg.report.question import Question
 from dlreg.report.table import Row, Table
 from dlreg.run.result import Result
 
-JUDGED = ("In words", "Precision")  # lines that each block has its own of
+JUDGED = ("In words", "Looks", "Precision")  # lines that each block has its own of
 
 
 def cut(results: Sequence[Result], by: str, baseline: str | None, against: str | None, question: Question) -> Table:
@@ -32,11 +32,11 @@ def cut(results: Sequence[Result], by: str, baseline: str | None, against: str |
     parts = {value: parts[value] for value in sorted(parts, key=lambda value: place([value]))}
     if against is not None:
         keys = [by, *(key for key in varying([describe(r.config) for r in results]) if key != by)]
-        table = arranged(labelled(results, keys, None, against, question))
+        table = arranged(judge(*grouped(results, None, against, keys), question))
         rows = sorted(table.rows, key=lambda row: list(parts).index(row.label[by] or "–"))
         return replace(table, rows=rows, by=by)
     keys = list(dict.fromkeys(key for part in parts.values() for key in varying([describe(r.config) for r in part])))
-    tables = {value: arranged(labelled(part, keys, baseline, None, question)) for value, part in parts.items()}
+    tables = {value: arranged(judge(*grouped(part, baseline, None, keys), question)) for value, part in parts.items()}
     return _joined(tables, by, results, question)
 
 

@@ -6,7 +6,10 @@ tables at once, so that tests simulate thousands of tables with the very code th
 Pooling is what gives few seeds power: y_rs = row_r + seed_s + e_rs has one residual variance with (R-1)(S-1) degrees of
 freedom, and a difference of rows the variance 2 sigma^2 / S. It needs rows of equal spread, which three seeds cannot prove.
 So it is guarded twice (levels chosen by simulation: `tests/test_contrasts.py`): a table in which a spread stands out is not
-pooled, and a row in a pooled table must also pass its own paired t-test at 2 %.
+pooled, and a row in a pooled table must also pass its own paired t-test at 2 % (in general at two fifths of the level).
+
+Where a table is judged several times (`dlreg.report.looks`), rows that are settled are not judged again: they stay in the
+family, so that leaving them out cannot raise the error, and lend the pooled spread the seeds that they have.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from dlreg.report.stats import ALPHA, holm, mean_and_sd
 OUTLYING = 0.2  # the level at which a spread that stands out keeps a table from being pooled
 LEAST_PAIRS = 3  # up to two, Holm's steps are less strict than OWN
 LEAST_SEEDS = 3  # two tell nothing about a row's spread
-OWN = 0.02  # the level of a row's own test in a pooled table
+OWN = 0.02  # the level of a row's own test in a pooled table that is judged at 5 %
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -42,9 +45,9 @@ class Contrasts:
     pooled: np.ndarray  # (...): whether the rows may share one spread
     sigma: np.ndarray  # (...): that spread; NaN where a seed is missing
     df: int  # its degrees of freedom
-    stars: tuple[int, ...]  # how many rows are compared with each control
+    stars: tuple[int, ...]  # how many rows of the family are compared with each control
     seeds: int  # how many any of the rows has
-    complete: np.ndarray  # (...): whether every row has all of them
+    complete: np.ndarray  # (...): whether every row that is judged has all of them
 
     @property
     def t_own(self) -> np.ndarray:
@@ -74,7 +77,7 @@ class Contrasts:
             shared = dunnett.tail(self._over(np.abs(self.mean), self.se_pooled), self.stars, self.df)
             return np.maximum(shared, ALPHA / OWN * self.p)
 
-        return self._either(together, holm(self.p))
+        return self._either(together, holm(self.p, sum(self.stars)))
 
     def p_equivalent(self, margin: float) -> np.ndarray:
         """For the family: that the difference is not within the margin. Of two one-sided tests the larger p (Schuirmann 1987).
@@ -88,17 +91,16 @@ class Contrasts:
             shared = dunnett.tail(self._over(room, self.se_pooled), self.stars, self.df, sides=1)
             return np.maximum(shared, ALPHA / OWN * own)
 
-        return self._either(together, holm(own))
+        return self._either(together, holm(own, sum(self.stars)))
 
-    @property
-    def half_width(self) -> np.ndarray:
-        """Of the 95 % interval: for all differences together where they are pooled, else for each by itself."""
+    def half_width(self, alpha: float = ALPHA) -> np.ndarray:
+        """Of the interval at 1 - alpha: for all differences together where they are pooled, else for each by itself."""
 
         def together() -> np.ndarray:
-            own = special.stdtrit(self.n - 1, 1 - OWN / 2) * self.se_own
-            return np.maximum(dunnett.critical(self.stars, self.df, ALPHA) * self.se_pooled, own)
+            own = special.stdtrit(self.n - 1, 1 - alpha * OWN / ALPHA / 2) * self.se_own
+            return np.maximum(dunnett.critical(self.stars, self.df, alpha) * self.se_pooled, own)
 
-        return self._either(together, special.stdtrit(self.n - 1, 1 - ALPHA / 2) * self.se_own)
+        return self._either(together, special.stdtrit(self.n - 1, 1 - alpha / 2) * self.se_own)
 
     def _either(self, together: Callable[[], np.ndarray], alone: np.ndarray) -> np.ndarray:
         return np.where(self.pooled[..., None], together(), alone) if self.pooled.any() else alone
@@ -110,8 +112,10 @@ class Contrasts:
             return np.where(value == 0, 0.0, value / se)
 
 
-def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0) -> Contrasts:
+def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0, family: Pairs | None = None) -> Contrasts:
     """The comparisons of these pairs; each needs two seeds that both of its rows have.
+
+    `family`: all pairs that the test is corrected for, where these are not all.
 
     Errors are counts over a test set: seeds can agree to the last image by chance, and a spread of zero would make any
     difference certain. A variance is therefore never taken below that of rounding to steps of `resolution`: a twelfth of its
@@ -119,12 +123,13 @@ def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0) -> Contra
     """
     rows, controls = [i for i, _ in pairs], [j for _, j in pairs]
     n, mean, sd = mean_and_sd(values[..., rows, :] - values[..., controls, :])
-    stars = Counter(controls)
-    used = values[..., sorted({*rows, *controls}), :]
-    of_controls = np.array([i in stars for i in sorted({*rows, *controls})])
-    sigma, outlying, df = _residuals(used, of_controls)
-    complete = np.isfinite(used).all((-1, -2))
-    worth = len(pairs) >= LEAST_PAIRS and values.shape[-1] >= LEAST_SEEDS
+    family = pairs if family is None else family
+    stars = Counter(j for _, j in family)
+    used = sorted({i for pair in family for i in pair})
+    judged = np.array([i in {*rows, *controls} for i in used])
+    sigma, outlying, df = _residuals(values[..., used, :], judged, np.array([i in stars for i in used]))
+    complete = np.isfinite(values[..., used, :][..., judged, :]).all((-1, -2))
+    worth = len(family) >= LEAST_PAIRS and values.shape[-1] >= LEAST_SEEDS
     pooled = complete & ~outlying & worth
     return Contrasts(
         mean, sd, np.maximum(sd, resolution / math.sqrt(6)), n, pooled, np.maximum(sigma, resolution / math.sqrt(12)),
@@ -132,27 +137,41 @@ def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0) -> Contra
     )  # fmt: skip
 
 
-def _residuals(values: np.ndarray, of_controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def _residuals(values: np.ndarray, judged: np.ndarray, of_controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """The residual standard deviation of the two-way layout, whether a row's own stands out, and the degrees of freedom.
 
     A row's sum of squares is held against the others' by F: the controls', which stand in every difference, and the other
-    rows', each kind at the level OUTLYING (Bonferroni inside).
+    rows', each kind at the level OUTLYING (Bonferroni inside). Rows that are not judged any more may lack seeds, in all
+    tables the same ones.
     """
-    rows, seeds = values.shape[-2:]
-    e = values - values.mean(-1, keepdims=True)
-    e = e - e.mean(-2, keepdims=True)
-    squares = (e**2).sum(-1)
+    there = np.isfinite(values).all(tuple(range(values.ndim - 2))) | judged[:, None]
+    squares = (_additive(values, there) ** 2).sum(-1)
     total = squares.sum(-1, keepdims=True)
+    of_row = there.sum(-1) - 1
+    rest = of_row.sum() - of_row
+    df = int(of_row.sum()) - there.shape[-1] + 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = squares / ((total - squares) / (rows - 1))
+        ratio = squares / of_row / ((total - squares) / rest)
     level = 1 - OUTLYING / np.where(of_controls, of_controls.sum(), (~of_controls).sum())
-    outlying = (ratio > special.fdtri(seeds - 1, max(rows - 2, 1) * (seeds - 1), level)).any(-1)
-    df = (rows - 1) * (seeds - 1)
+    outlying = (ratio > special.fdtri(of_row, np.maximum(df - of_row, of_row), level)).any(-1)
     return np.sqrt(total[..., 0] / df), outlying, df
 
 
+def _additive(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """What is left of the values by least squares when each row and each seed has an effect; 0 where there is none."""
+    n = there.sum(-1, keepdims=True)
+
+    def within(x: np.ndarray) -> np.ndarray:
+        return np.where(there, x - np.where(there, x, 0).sum(-1, keepdims=True) / n, 0)
+
+    e = within(values)
+    normal = np.diag(there.sum(0)) - there.T @ (there / n) + 1 / there.shape[-1]  # with this, effects of seeds sum to 0
+    seeds = np.linalg.solve(normal, e.sum(-2)[..., None])
+    return within(e - np.swapaxes(seeds, -1, -2))
+
+
 @functools.cache
-def detectable(n: int, tests: int, rows: int | None = None, power: float = 0.8) -> float:
+def detectable(n: int, tests: int, rows: int | None = None, power: float = 0.8, alpha: float = ALPHA) -> float:
     """The smallest true difference, in standard deviations of the paired differences, that n seeds show at this power.
 
     The tail of the noncentral t beyond the critical value; the opposite tail is left out (< 1e-3 where it matters). Alone
@@ -163,6 +182,6 @@ def detectable(n: int, tests: int, rows: int | None = None, power: float = 0.8) 
     def least(level: float, df: int) -> float:
         return float(special.nctdtrinc(df, 1 - power, special.stdtrit(df, 1 - level / 2)))
 
-    own = least(ALPHA / tests, n - 1) if rows is None else least(OWN, n - 1)
-    shared = 0.0 if rows is None else least(ALPHA / tests, (rows - 1) * (n - 1))
+    own = least(alpha / tests, n - 1) if rows is None else least(alpha * OWN / ALPHA, n - 1)
+    shared = 0.0 if rows is None else least(alpha / tests, (rows - 1) * (n - 1))
     return max(own, shared) / math.sqrt(n)

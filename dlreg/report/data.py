@@ -71,6 +71,7 @@ def to_json(table: Table) -> str:
             "target": None if table.target is None else asdict(Reached.of(row, table.target)),
             "runs": [r.run_id for r in row.runs],
         }
+        | ({"tuning": row.tuning.as_data()} if row.tuning else {})
         for row in table.rows
     ]
     content: dict[str, Any] = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from dlreg.report.table import Row, Table
 
+# With eight colours, then eight more patterns, a line is told from another on grey paper as well.
+PATTERNS = ("-", "--", ":", "-.")
 STYLE: Any = {  # matplotlib knows its keys as 300 literals
     "font.size": 9,
     "axes.spines.top": False,

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import special
 
 from dlreg.report.metrics import Select
-from dlreg.report.stats import LEVEL
+from dlreg.report.stats import ALPHA
 from dlreg.run.predictions import wrong
 from dlreg.run.result import Result
 
@@ -41,10 +41,9 @@ class Crossed:
     se: np.ndarray
     df: np.ndarray
 
-    @property
-    def half_width(self) -> np.ndarray:
-        """Of the 95 % interval."""
-        return np.asarray(special.stdtrit(self.df, (1 + LEVEL) / 2) * self.se)
+    def half_width(self, alpha: float = ALPHA) -> np.ndarray:
+        """Of the interval at 1 - alpha."""
+        return np.asarray(special.stdtrit(self.df, 1 - alpha / 2) * self.se)
 
     @property
     def p(self) -> np.ndarray:

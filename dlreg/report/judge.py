@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from dlreg.report.comparable import alike, data_of, ended_early, other_data, repeated
 from dlreg.report.images import difference
 from dlreg.report.label import counterpart, describe, place, plainest, varying, words_of
+from dlreg.report.looks import replay, told
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import protocol_of
 from dlreg.report.question import Question
+from dlreg.report.stats import ALPHA
 from dlreg.report.summary import summary
 from dlreg.report.table import Published, Row, Table
 from dlreg.report.verdicts import Rows, Rule, verdicts
@@ -36,27 +38,37 @@ class Group:
         """The runs that have numbers."""
         return [r for r in self.results if r.status == "done"]
 
+    def first(self, seeds: int) -> Group:
+        """With the runs of the first seeds alone."""
+        results = [r for r in self.results if r.config["seed"] < seeds]
+        return replace(self, results=results, missing=max(0, seeds - len({r.config["seed"] for r in results})))
+
+    @property
+    def unended(self) -> int:
+        """How many planned runs are still to be made, or to be gone on with."""
+        return self.missing + sum(r.status == "interrupted" for r in self.results)
+
 
 def compare(
     results: Sequence[Result], baseline: str | None = None, against: str | None = None, question: Question | None = None
 ) -> Table:
+    """Judge `grouped` runs."""
+    return judge(*grouped(results, baseline, against), question)
+
+
+def grouped(
+    results: Sequence[Result],
+    baseline: str | None = None,
+    against: str | None = None,
+    keys: Sequence[str] | None = None,
+) -> tuple[list[Group], int | None]:
     """Group runs that differ in the seed alone; label each group by what differs between groups.
 
     The baseline is the row whose label contains `baseline`, or else the one with the fewest techniques, for each data set by
     itself. With `against`, a word like `reg=none`, each row is compared with the row that has this word and is otherwise the
-    same.
+    same. `keys` are the words that tell rows apart, any of `words_of`; None: those of the config that differ.
     """
-    return labelled(results, varying([describe(r.config) for r in results]), baseline, against, question)
-
-
-def labelled(
-    results: Sequence[Result],
-    keys: Sequence[str],
-    baseline: str | None = None,
-    against: str | None = None,
-    question: Question | None = None,
-) -> Table:
-    """`compare` with the words given that tell rows apart; they may be any of `words_of`."""
+    keys = varying([describe(r.config) for r in results]) if keys is None else keys
     found: dict[tuple[tuple[str, str], ...], list[Result]] = {}
     for result in results:
         words = words_of(result)
@@ -69,8 +81,7 @@ def labelled(
         controls = [None] * len(labels)
     else:
         base, controls = None, _plain_controls(labels, rows)
-    groups = [Group(dict(label), runs, against=j) for label, runs, j in zip(labels, rows, controls, strict=True)]
-    return judge(groups, base, question or Question())
+    return [Group(dict(label), runs, against=j) for label, runs, j in zip(labels, rows, controls, strict=True)], base
 
 
 def _plain_controls(
@@ -96,18 +107,26 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
     question = question or Question()
     metric = METRICS[question.metrics[0]]
     controls = [g.against if g.against is not None else base if i != base else None for i, g in enumerate(groups)]
+    names = [Row(group.label, {}, {}).name for group in groups]
+    samples = tested([r for g in groups for r in g.done], question.select)
+    resolution = 100 / max(samples) if metric.counted and samples else 0.0
+    rule = Rule(resolution, metric.better == "lower", question.margin, question.population)
+    levels, wanted = [ALPHA] * len(groups), None
+    if question.looks:
+        looked = replay(lambda seeds: _at(groups, controls, question, seeds), controls, rule, question.looks)
+        groups = [g.first(n) for g, n in zip(groups, looked.seeds, strict=True)]
+        found, levels, wanted = looked.found, looked.levels, looked.seeds
+        quoted = [Row(group.label, {}, {}).quoted for group in groups]
+        protocol = {"Looks": told(looked, quoted, question.looks)} | protocol
+    else:
+        found = verdicts(_comparison(groups, controls, question) if groups else Rows([], []), rule)
     twice = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}
     runs = [[] if i in twice else g.done for i, g in enumerate(groups)]
-    rows = _comparison(groups, controls, runs, question) if groups else Rows([], [])
-    samples = tested([r for own in runs for r in own], question.select)
-    resolution = 100 / max(samples) if metric.counted and samples else 0.0
-    found = verdicts(rows, Rule(resolution, metric.better == "lower", question.margin, question.population))
-    names = [Row(group.label, {}, {}).name for group in groups]
     shown = [
         Row(
             label=group.label,
             status=_status(group),
-            metrics={m: METRICS[m].stat(runs[i], question.select) for m in question.metrics},
+            metrics={m: METRICS[m].stat(runs[i], question.select, 1 - levels[i]) for m in question.metrics},
             difference=found.differences[i],
             against=None if (j := controls[i]) is None else names[j],
             baseline=controls[i] is None and i in controls,
@@ -115,6 +134,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
             published=dict(group.published),
             note=group.note,
             runs=tuple(runs[i]),
+            wanted=wanted[i] if wanted else None,
         )
         for i, group in enumerate(groups)
     ]
@@ -133,15 +153,21 @@ def tested(runs: Sequence[Result], select: Select) -> list[int]:
     return [int(n) for r in runs if r.test and (n := (r.test[select] or {}).get("samples"))]
 
 
-def _comparison(
-    groups: Sequence[Group], controls: Sequence[int | None], runs: Sequence[Sequence[Result]], question: Question
-) -> Rows:
+def _at(
+    groups: Sequence[Group], controls: Sequence[int | None], question: Question, seeds: Sequence[int]
+) -> tuple[Rows, list[int]]:
+    """What is compared when each row has so many seeds, and how many of its runs are still to come."""
+    first = [g.first(n) for g, n in zip(groups, seeds, strict=True)]
+    return _comparison(first, controls, question), [g.unended for g in first]
+
+
+def _comparison(groups: Sequence[Group], controls: Sequence[int | None], question: Question) -> Rows:
     """What each row is compared with, and what keeps it from being compared or judged."""
     metric = METRICS[question.metrics[0]]
+    apart = {i: why.split(" (")[0] for i, g in enumerate(groups) if (why := repeated(g.done))}
+    runs = [[] if i in apart else g.done for i, g in enumerate(groups)]
     values = [{r.config["seed"]: v for r in own if (v := metric.of(r, question.select)) is not None} for own in runs]
     early = {i: why for i, g in enumerate(groups) if (why := ended_early(g.results, len(g.results) + g.missing))}
-    apart = {i: why for i, g in enumerate(groups) if (why := repeated(g.done))}
-    apart = {i: why.split(" (")[0] for i, why in apart.items()}
     pairs = [(i, j) for i, j in enumerate(controls) if j is not None and i not in apart]
     apart |= {i: why for i, j in pairs if (why := other_data(runs[i], runs[j]))}
     same = frozenset(i for i, j in pairs if i not in apart and i not in early and alike(runs[i], runs[j]))

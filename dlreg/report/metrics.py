@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from dlreg.report.stats import Stat
+from dlreg.report.stats import LEVEL, Stat
 from dlreg.run.result import Result, Select
 
 Of = Callable[[Result, Select], float | None]
@@ -26,9 +26,9 @@ class Metric:
     counted: bool = False  # a percentage of the test images, so that it comes in steps
     per_image: int = 0  # the sign with which an image that is guessed wrong enters; 0: it does not enter so
 
-    def stat(self, runs: Iterable[Result], select: Select) -> Stat | None:
-        """Over runs; None if none has the number."""
-        found = Stat.of(self.of(run, select) for run in runs)
+    def stat(self, runs: Iterable[Result], select: Select, level: float = LEVEL) -> Stat | None:
+        """Over runs, with the interval of their mean at this level; None if none has the number."""
+        found = Stat.of((self.of(run, select) for run in runs), level)
         return found and found.within(*self.limits)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a table: learning curves with bands, dots with intervals, parameter sweeps. PNG, SVG and PDF, for print."""
+"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning. PNG, SVG and PDF, for print."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from dlreg.errors import UserError
+from dlreg.report.budget import budget
 from dlreg.report.dots import dots
-from dlreg.report.figure import STYLE, give_title, name_of
+from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
 from dlreg.report.html import COLOURS
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
 
-Kind = Literal["curves", "dots", "sweep"]
-KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
+Kind = Literal["curves", "dots", "sweep", "tuning"]
+KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning")
 Style = Literal["png", "svg", "pdf"]
-# With eight colours, then eight more patterns, a line is told from another on grey paper as well.
-PATTERNS = ("-", "--", ":", "-.")
 MARKERS = "os^Dv<>P"
 CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
 
@@ -38,14 +37,14 @@ def draw(table: Table, kind: Kind, style: Style) -> bytes:
     Raises:
         UserError: the table has nothing to show in this way.
     """
-    if not any(row.runs for row in table.rows):
+    if kind != "tuning" and not any(row.runs for row in table.rows):
         raise UserError("no run is done yet: there is nothing to draw")
-    if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
+    if kind in ("dots", "sweep") and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
-    return file_of(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table), style)
+    return file_of(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table), style)
 
 
-def file_of(drawn: Callable[[], Figure], style: Literal["png", "svg"]) -> bytes:
+def file_of(drawn: Callable[[], Figure], style: Style) -> bytes:
     """A figure, drawn in dlreg's style, as the content of a file."""
     with rc_context(STYLE):
         figure = drawn()

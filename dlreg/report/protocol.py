@@ -17,6 +17,7 @@ from dlreg.report.table import Row
 from dlreg.run.result import STATUSES, Result
 
 MOST = 8  # rows that a line names one by one
+PAIRED = "the same seed is the same split, initialization and order of the data in every row"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -25,7 +26,7 @@ def protocol_of(
 ) -> dict[str, str]:
     """The lines of the footer; those that have nothing to say are left out."""
     done = [r for row in rows for r in row.runs]
-    lines = {"All runs": _shared(results), "Data": _data(done), "Seeds": _seeds(rows)}
+    lines = {"All runs": _shared(results), "Data": _data(done), "Seeds": _seeds(rows, bool(question.looks))}
     lines["Selection"] = (
         "numbers at the last epoch" if question.select == "last"
         else "numbers at the epoch with the lowest validation error"
@@ -91,16 +92,23 @@ def _data(done: Sequence[Result]) -> str:
     return f"{train:,} training, {val:,} validation (held out of the training split), {test:,} test samples"
 
 
-def _seeds(rows: Sequence[Row]) -> str:
+def _seeds(rows: Sequence[Row], by_looks: bool) -> str:
     sets = {tuple(row.seeds) for row in rows if row.runs}
     if not sets:
         return ""
     if len(sets) > 1:
         counts = sorted({len(s) for s in sets})
-        return f"UNEQUAL: rows have {counts[0]} to {counts[-1]} finished seeds, and not all the same ones"
+        if by_looks:
+            return f"auto: rows have {counts[0]} to {counts[-1]} of them, each the first of 0, 1, 2, ...; {PAIRED}"
+        added = all(s == tuple(range(len(s))) for s in sets) and len(counts) > 1
+        looks = (
+            "; if seeds were added while looking, the 5 % of the verdicts does not hold: seeds=auto judges such runs"
+        )
+        return (
+            f"UNEQUAL: rows have {counts[0]} to {counts[-1]} finished seeds, and not all the same ones{looks * added}"
+        )
     seeds = ", ".join(map(str, next(iter(sets))))
-    paired = "; the same seed is the same split, initialization and order of the data in every row"
-    return seeds + paired * (len(rows) > 1)
+    return f"{seeds}; {PAIRED}" if len(rows) > 1 else seeds
 
 
 def _numbers(rows: Sequence[Row], question: Question) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dlreg.report.metrics import Select
+
+if TYPE_CHECKING:
+    from dlreg.report.spending import Looks
 
 Population = Literal["seeds", "images"]
 
@@ -21,3 +24,4 @@ class Question:
     select: Select = "last"
     margin: float | None = None  # a difference below it does not matter, in the unit of the first metric
     population: Population = "seeds"  # over what a verdict must hold: new seeds alone, or new test images as well
+    looks: Looks | None = None  # at which numbers of seeds each row is judged until it is settled

@@ -28,14 +28,14 @@ class Stat:
     high: float | None
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Stat | None:
-        """Of the values that are there; None if none is."""
+    def of(cls, values: Iterable[float | None], level: float = LEVEL) -> Stat | None:
+        """Of the values that are there, with the interval at this level; None if none is."""
         found = np.array([v for v in values if v is not None], dtype=float)
         if not len(found):
             return None
         if len(found) == 1:
             return cls(1, float(found[0]), None, None, None)
-        low, high = interval(found)
+        low, high = interval(found, level)
         return cls(len(found), float(found.mean()), float(found.std(ddof=1)), float(low), float(high))
 
     def within(self, least: float, most: float) -> Stat:
@@ -61,14 +61,16 @@ def mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return n, mean, np.sqrt(squares / (n - 1))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
+def holm(p: np.ndarray, of: int | None = None) -> np.ndarray:
     """Adjusted p-values along the last axis (Holm, 1979): the i-th smallest of m times m-i+1, made monotone, at most 1.
+
+    `of`: m, where the family is larger than what is given of it; the others count as the largest.
 
     https://www.jstor.org/stable/4615733
     """
-    m = p.shape[-1]
+    m, given = of or p.shape[-1], p.shape[-1]
     order = np.argsort(p, axis=-1)
-    scaled = np.take_along_axis(p, order, -1) * np.arange(m, 0, -1)
+    scaled = np.take_along_axis(p, order, -1) * np.arange(m, m - given, -1)
     adjusted = np.empty_like(scaled)
     np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(scaled, axis=-1), 1.0), -1)
     return adjusted

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dlreg.report.metrics import Select
 from dlreg.report.stats import Stat
+from dlreg.report.tuning import Tuning
 from dlreg.report.verdicts import Difference
 from dlreg.run.result import Result
 
@@ -34,6 +35,8 @@ class Row:
     published: dict[str, Published] = field(default_factory=dict)
     note: str = ""
     runs: tuple[Result, ...] = ()  # those that are done, for the curves
+    tuning: Tuning | None = None  # the trials that chose its setting
+    wanted: int | None = None  # how many seeds it is to have by now, where looks decide that
 
     @property
     def seeds(self) -> list[int]:

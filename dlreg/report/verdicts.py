@@ -13,6 +13,8 @@ from dlreg.report.question import Population
 from dlreg.report.stats import ALPHA, Stat, holm
 
 Values = Mapping[int, float]  # seed -> the judged number
+Pair = tuple[int, int]  # a row and its control
+UNDECIDED = "not decided"
 MOST_SEEDS = 100  # beyond which no number of seeds is advised
 
 
@@ -24,6 +26,8 @@ class Rule:
     lower_is_better: bool = True
     margin: float | None = None  # differences below it do not matter
     population: Population = "seeds"  # over what a difference must hold: new seeds alone, or new test images as well
+    alpha: float = ALPHA  # the family-wise error rate, and of the intervals what they may miss
+    alpha_best: float = ALPHA  # likewise, for the best row to differ from the others
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Rows:
     images: Mapping[int, Crossed] = field(
         default_factory=dict
     )  # row -> its difference over seeds and images, where known
+    settled: Mapping[int, Difference] = field(default_factory=dict)  # of rows that were judged at an earlier look
 
     def shared(self, i: int, j: int) -> list[int]:
         """The seeds that both rows have."""
@@ -84,33 +89,36 @@ class Rows:
 
 
 def verdicts(rows: Rows, rule: Rule) -> Verdicts:
-    """The verdict on every row that has a control; rows that can be judged are one family."""
-    pairs = [(i, j) for i, j in enumerate(rows.controls) if j is not None and rows.judgeable(i, j)]
-    found = _measured(rows, pairs, rule) if pairs else None
+    """The verdict on every row that has a control; rows that can be judged, or were, are one family."""
+    compared = [(i, j) for i, j in enumerate(rows.controls) if j is not None]
+    pairs = [(i, j) for i, j in compared if i not in rows.settled and rows.judgeable(i, j)]
+    before = [(i, j) for i, j in compared if i in rows.settled and rows.settled[i].judged]
+    found = _measured(rows, pairs, rule, before) if pairs else None
     judged = _judged(found, rule, [rows.images.get(i) for i, _ in pairs]) if found else []
-    by_row: dict[int, Difference | None] = {i: d for (i, _), d in zip(pairs, judged, strict=True)}
+    by_row: dict[int, Difference | None] = {**rows.settled, **{i: d for (i, _), d in zip(pairs, judged, strict=True)}}
     differences = [
         None if j is None else by_row[i] if i in by_row else _unjudged(rows, i, j) for i, j in enumerate(rows.controls)
     ]
-    test = _words(found, len(pairs)) if found else ""
+    test = _words(found, rule.alpha) if found else ""
     return Verdicts(differences, test, _best(rows, differences, rule))
 
 
-def _measured(rows: Rows, pairs: Sequence[tuple[int, int]], rule: Rule) -> Contrasts:
+def _measured(rows: Rows, pairs: Sequence[Pair], rule: Rule, before: Sequence[Pair] = ()) -> Contrasts:
     matrix = rows.matrix()
     used = sorted({i for pair in pairs for i in pair})
     seeds = np.isfinite(matrix[used]).any(0)
-    return measure(matrix[:, seeds], pairs, rule.resolution)
+    return measure(matrix[:, seeds], pairs, rule.resolution, [*pairs, *before])
 
 
 def _judged(found: Contrasts, rule: Rule, images: Sequence[Crossed | None]) -> list[Difference]:
-    half, p, adjusted = found.half_width, found.p, found.p_adjusted
+    half, p, adjusted = found.half_width(rule.alpha), found.p, found.p_adjusted
+    tests = sum(found.stars)
     equivalent = None if rule.margin is None else found.p_equivalent(rule.margin)
     if rule.population == "images":  # both must say so; judge lets in only rows that have a record of the images
         known = [c for c in images if c]
-        adjusted = np.maximum(adjusted, holm(np.array([float(c.p) for c in known])))
+        adjusted = np.maximum(adjusted, holm(np.array([float(c.p) for c in known]), tests))
         if rule.margin is not None and equivalent is not None:
-            apart = holm(np.array([float(c.p_equivalent(rule.margin)) for c in known]))
+            apart = holm(np.array([float(c.p_equivalent(rule.margin)) for c in known]), tests)
             equivalent = np.maximum(equivalent, apart)
     rows = found.df // (found.seeds - 1) + 1 if found.pooled else None
     differences = []
@@ -119,33 +127,33 @@ def _judged(found: Contrasts, rule: Rule, images: Sequence[Crossed | None]) -> l
         stat = Stat(n, mean, raw, mean - float(half[k]), mean + float(half[k]))
         same = None if equivalent is None else float(equivalent[k])
         verdict = _verdict(mean, float(adjusted[k]), same, rule)
-        least = sd * detectable(n, len(p), rows) if sd else None
-        needed = _needed(stat, sd, rule, (len(p), rows)) if verdict == "not decided" else None
-        over = _over_images(images[k], n)
+        least = sd * detectable(n, tests, rows, alpha=rule.alpha) if sd else None
+        needed = _needed(stat, sd, rule, (tests, rows)) if verdict == UNDECIDED else None
+        over = _over_images(images[k], n, rule.alpha)
         differences.append(Difference(stat, verdict, float(p[k]), float(adjusted[k]), same, least, over, needed))
     return differences
 
 
-def _over_images(found: Crossed | None, n: int) -> Stat | None:
+def _over_images(found: Crossed | None, n: int, alpha: float) -> Stat | None:
     if found is None:
         return None
-    mean, half = float(found.mean), float(found.half_width)
+    mean, half = float(found.mean), float(found.half_width(alpha))
     return Stat(n, mean, None, mean - half, mean + half)
 
 
 def _verdict(mean: float, p: float, p_equivalent: float | None, rule: Rule) -> str:
-    within = f"within {rule.margin:g}" if p_equivalent is not None and p_equivalent < ALPHA else ""
-    if p < ALPHA:
+    within = f"within {rule.margin:g}" if p_equivalent is not None and p_equivalent < rule.alpha else ""
+    if p < rule.alpha:
         word = "better" if (mean < 0) == rule.lower_is_better else "worse"
         return f"{word}, {within}" if within else word
-    return f"equivalent {within}" if within else "not decided"
+    return f"equivalent {within}" if within else UNDECIDED
 
 
 def _needed(stat: Stat, sd: float, rule: Rule, family: tuple[int, int | None]) -> int | None:
     """The fewest seeds with which a difference of this size, or one that far inside the margin, is shown with 80 % power."""
     goal = max(abs(stat.mean), (rule.margin or 0.0) - abs(stat.mean))
     more = range(stat.n + 1, MOST_SEEDS + 1)
-    return next((n for n in more if sd * detectable(n, *family) <= goal), None)
+    return next((n for n in more if sd * detectable(n, *family, alpha=rule.alpha) <= goal), None)
 
 
 def _unjudged(rows: Rows, i: int, j: int) -> Difference | None:
@@ -160,22 +168,24 @@ def _unjudged(rows: Rows, i: int, j: int) -> Difference | None:
     return Difference(stat, "identical" if i in rows.same else "needs seeds")
 
 
-def _words(found: Contrasts, pairs: int) -> str:
+def _words(found: Contrasts, alpha: float) -> str:
     """The test that was used, and why."""
+    pairs = sum(found.stars)
+    level, own = ("5 %", f"{100 * OWN:g} %") if alpha == ALPHA else ("the look's level", "two fifths of it")
     if found.pooled:
         return (
-            f"Dunnett's test over {pairs} rows at 5 %, on the spread pooled from all of them ({found.df} degrees of freedom; "
-            f"no row's spread stands out), and each row's own paired t-test at {100 * OWN:g} %"
+            f"Dunnett's test over {pairs} rows at {level}, on the spread pooled from all of them ({found.df} degrees of "
+            f"freedom; no row's spread stands out), and each row's own paired t-test at {own}"
         )
     if pairs == 1:
-        return "a paired t-test at 5 %"
+        return f"a paired t-test at {level}"
     why = (
         f"fewer than {LEAST_PAIRS} rows to pool" if pairs < LEAST_PAIRS
         else f"fewer than {LEAST_SEEDS} seeds" if found.seeds < LEAST_SEEDS
         else "rows have different seeds" if not found.complete
         else "a row's spread stands out, so spreads are not pooled"
     )  # fmt: skip
-    return f"paired t-tests with Holm's correction over {pairs} rows at 5 % ({why})"
+    return f"paired t-tests with Holm's correction over {pairs} rows at {level} ({why})"
 
 
 def _best(rows: Rows, differences: Sequence[Difference | None], rule: Rule) -> int | None:
@@ -206,4 +216,4 @@ def _best(rows: Rows, differences: Sequence[Difference | None], rule: Rule) -> i
     found = _measured(rows, [(i, top) for i in others], rule)
     compared = len(others) + 1 + (rows.controls[top] is not None)
     p = found.p_adjusted if found.pooled else found.p * (compared * (compared - 1) / 2)
-    return top if bool((p < ALPHA).all()) and bool((sign * found.mean > 0).all()) else None
+    return top if bool((p < rule.alpha_best).all()) and bool((sign * found.mean > 0).all()) else None

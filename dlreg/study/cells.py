@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlreg import ui
@@ -31,12 +31,17 @@ class Cell:
         return self.experiment.result()
 
 
+def over_seeds(words: Sequence[str], experiment: Experiment, seeds: Iterable[int]) -> tuple[Cell, ...]:
+    """One cell for each seed."""
+    return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
+
+
 Launch = Callable[
     [Sequence[Cell]], Iterator[tuple[Cell, Result | str]]
 ]  # cells -> each with its result, or why there is none
 
 
-def run_cells(cells: Sequence[Cell], launch: Launch) -> None:
+def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], str] = outcome) -> None:
     """Run what is not finished: refuse what cannot work before anything starts, tell each outcome as it comes.
 
     Raises:
@@ -51,7 +56,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch) -> None:
         ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with ui.live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
             for number, (cell, found) in enumerate(launch(todo), start=1):
-                line = outcome(found) if isinstance(found, Result) else f"failed: {found}"
+                line = told(found) if isinstance(found, Result) else f"failed: {found}"
                 ui.err.print(f"[{number}/{len(todo)}] {ui.live.label(cell.overrides)}: {line}", markup=False)
     ui.live = None
 

@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dlreg import durable, ui
-from dlreg.errors import UserError
+from dlreg import ui
 from dlreg.run.experiment import Busy
 from dlreg.run.result import Result
 from dlreg.study import workers
 from dlreg.study.cells import Cell, run_cells
+from dlreg.study.looks import settle
+from dlreg.study.notes import record
 from dlreg.study.plan import Plan
+from dlreg.study.tabulate import wanted
 
 
 def run(planned: Plan, jobs: int) -> Plan:
-    """Run what is missing, first the trials, then what they chose; returns the plan with every row settled."""
-    record(planned)
+    """Run what is missing, first the trials, then what they chose; returns the plan with every row's runs known."""
+    record(planned, wanted(planned))
     if planned.trial_cells:
-        ui.err.print("tuning on validation:")
-        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs))
+        ui.err.print(f"tuning by {planned.criterion.name}:")
+    known = 0
+    while known < len(planned.trial_cells):  # once, or for a sampler that learns as long as it asks for more
+        known = len(planned.trial_cells)
+        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs), planned.criterion.told)
         planned = planned.settled()
-        record(planned)
-    if planned.cells:
-        run_cells(planned.cells, lambda todo: launch(todo, jobs))
+    settle(lambda: wanted(planned), lambda cells: run_cells(cells, lambda todo: launch(todo, jobs)))
+    record(planned, wanted(planned))
     return planned
 
 
@@ -38,29 +42,22 @@ def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str
     yield from workers.run_all(_job, todo, jobs)
 
 
-def estimate(planned: Plan, todo: Sequence[Cell]) -> float:
-    """Seconds that these runs take one after the other: as measured for the row, else for the study, else as stated."""
+def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
+    """Seconds that these runs, and those not known yet, take one after the other.
+
+    As measured for the row, else for the study, else as the study states it; None if it does not.
+    """
     measured: dict[str, list[float]] = {}
     of_cell = {id(cell): row.label for row in planned.rows for cell in row.all_cells}
     for row in planned.rows:
         for cell in row.all_cells:
             if (result := cell.experiment.finished()) and result.seconds:
                 measured.setdefault(row.label, []).append(result.seconds)
-    overall = [s for seconds in measured.values() for s in seconds] or [planned.budget.run_seconds]
-    of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo]
-    return sum(sum(seconds) / len(seconds) for seconds in of_row)
-
-
-def record(planned: Plan) -> None:
-    """Leave a note of the plan beside the runs, from which `dlreg study` tells how far it is."""
-    folder = planned.outputs / ".studies"
-    runs = [cell.experiment.run_id for cell in [*planned.trial_cells, *planned.cells]]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {"runs": runs, "unknown": planned.unknown}
-        durable.write_json(folder / f"{planned.name}-{planned.budget_name}.json", content)
-    except OSError as error:
-        raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
+    overall = [s for seconds in measured.values() for s in seconds] or (
+        [planned.budget.run_seconds] if planned.budget.run_seconds else []
+    )
+    of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo] + [overall] * planned.unknown
+    return sum(sum(seconds) / len(seconds) for seconds in of_row) if overall or not of_row else None
 
 
 def _attempt(cell: Cell, report: Any) -> Result | str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.metrics import METRICS, Select
 from dlreg.report.protocol import duration
 from dlreg.run.result import read
+from dlreg.study.sampling import Sampler
+from dlreg.study.spaces import FIXED, Axis, Space, count
 
 
 def _once(given: list[str]) -> list[str]:
@@ -30,7 +31,7 @@ def _once(given: list[str]) -> list[str]:
 
 
 Overrides = Annotated[list[str], AfterValidator(_once)]
-BudgetName = Literal["smoke", "laptop", "paper"]
+BudgetName = Literal["smoke", "laptop", "paper", "own"]  # own: the only one of a study that a command made
 
 
 class _Part(BaseModel):
@@ -52,8 +53,15 @@ class StudyRow(_Part):
     overrides: Overrides = []
     published: dict[str, PublishedCell] = {}  # metric -> cell
     note: str = ""
-    tune: dict[str, list[Any]] = {}  # key -> values: a grid, chosen on validation
+    tune: dict[str, Axis] = {}  # key -> its values or its interval; lists alone are a grid
     against: str | None = None  # label of the row that it is compared with, in place of the baseline
+
+    @field_validator("tune")
+    @classmethod
+    def _tunable(cls, given: Space) -> Space:
+        if fixed := [key for key in given if key in FIXED]:
+            raise ValueError(f"{fixed[0]} is not a thing to tune")
+        return given
 
     @field_validator("published", mode="before")
     @classmethod
@@ -67,9 +75,10 @@ class Budget(_Part):
     text: str  # what was cut, and what can be expected of it
     overrides: Overrides = []
     seeds: Annotated[list[int], Field(min_length=1)]
-    run_seconds: Annotated[float, Field(gt=0)]  # of one run, an estimate until runs were measured
+    run_seconds: Annotated[float, Field(gt=0)] | None = None  # of one run, an estimate until runs were measured
     machine: str = "2 CPU cores"
     jobs: Annotated[int, Field(ge=1)] = 2  # what the machine runs at a time
+    trials: Annotated[int, Field(ge=1)] | None = None  # in place of the study's
     values: dict[str, Any] = {}  # what $NAME stands for in labels, overrides and notes
     why_not: str | None = None  # published values are not comparable, because ...
 
@@ -90,8 +99,10 @@ class Study(_Part):
     select: Select = "last"
     shared: Overrides = []
     rows: Annotated[list[StudyRow], Field(min_length=1)]
-    tune_seeds: list[int] = [1000]
-    budgets: dict[BudgetName, Budget]
+    tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
+    trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
+    search: Sampler = "random"  # where in the intervals
+    budgets: Annotated[dict[BudgetName, Budget], Field(min_length=1)]
 
     @field_validator("columns")
     @classmethod
@@ -165,18 +176,12 @@ def load(path: Path) -> Study:
     return study
 
 
-def grid(tune: Mapping[str, list[Any]]) -> list[tuple[str, ...]]:
-    """Every combination of the values, as overrides; nothing for nothing."""
-    if not tune:
-        return []
-    return [
-        tuple(f"{key}={v}" for key, v in zip(tune, point, strict=True)) for point in itertools.product(*tune.values())
-    ]
-
-
 def cost(study: Study, level: Budget) -> str:
     """`16 runs, about 25 s on 2 CPU cores (--jobs 2)`, as the study states it."""
-    runs = sum(len(level.seeds) + len(grid(row.tune)) * len(study.tune_seeds) for row in study.rows)
+    most = level.trials or study.trials or 0
+    runs = len(study.rows) * len(level.seeds) + sum(count(row.tune, most) for row in study.rows) * len(study.tune_seeds)
+    if level.run_seconds is None:
+        return f"{runs} runs"
     side = f" (--jobs {level.jobs})" if level.jobs > 1 else ""
     return f"{runs} runs, about {duration(runs * level.run_seconds / level.jobs)} on {level.machine}{side}"
 

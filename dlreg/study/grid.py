@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlreg.config import guard
 from dlreg.config.applying import Applying
-from dlreg.config.compose import checked
+from dlreg.config.compose import checked, with_values
 from dlreg.config.explain import explain
 from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError
@@ -37,7 +37,7 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
         cfg = _compose(loader, config, choice)
         there = applying.to(_tree(cfg))
         for point in itertools.product(*(_texts(o) for o in values if o.key_or_group in there)):
-            changed = _with(cfg, [parser.parse_override(text) for text in point])
+            changed = with_values(cfg, [parser.parse_override(text) for text in point])
             cell = Cell((*choice, *point), Experiment.of(checked(changed, cfg.hydra.runtime.choices)))
             cells.setdefault(str(cell.experiment.folder), cell)
     applying.refuse_unused("no run of this sweep")
@@ -50,14 +50,6 @@ def _plain_value(override: Override) -> bool:
     return not (
         key in GROUPS or key.split(".")[0].split("/")[0] == "hydra" or override.is_add() or override.is_delete()
     )
-
-
-def _with(cfg: DictConfig, values: Sequence[Override]) -> DictConfig:
-    changed = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])
-    OmegaConf.set_struct(changed, False)
-    for override in values:
-        OmegaConf.update(changed, override.key_or_group, override.value(), merge=True)
-    return changed
 
 
 def _texts(override: Override) -> Iterator[str]:

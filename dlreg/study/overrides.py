@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from dlreg.config import guard
 from dlreg.config.applying import Applying, in_option
-from dlreg.config.compose import compose
-from dlreg.config.schema import GROUPS
+from dlreg.config.compose import checked, compose, hydra, load, with_values
+from dlreg.config.schema import GROUPS, Settings
 
 
 def layered(base: Sequence[str], row: Sequence[str], changes: Sequence[str]) -> list[str]:
@@ -43,3 +46,26 @@ def applying(
     there = [rule.to(compose(layered(base, row, others), config_dirs).model_dump()) for row in rows]
     rule.refuse_unused("no row of this study")
     return [[word for word in changes if inside.get(word) in {None, *keys}] for keys in there]
+
+
+def varied(words: Sequence[str], points: Sequence[Sequence[str]], config_dirs: Sequence[str]) -> list[Settings]:
+    """The settings of a row at each point of what it tunes; composed again only where a point chooses an option.
+
+    Raises:
+        UserError: a point sets what the row does not have, or a value is refused.
+    """
+    parser, composed, found = OverridesParser.create(), {}, []
+    with hydra() as loader:
+        for point in points:
+            guard.words(point)
+            values = [word for word in point if word.split("=", 1)[0] not in GROUPS]
+            head = tuple(layered(words, [word for word in point if word not in values], ()))
+            if head not in composed:
+                composed[head] = cfg = load(loader, head, config_dirs)
+                rule = Applying(word.split("=", 1)[0] for word in values)
+                rule.to(checked(cfg, cfg.hydra.runtime.choices).model_dump())
+                rule.refuse_unused("no option of this row")
+            cfg = composed[head]
+            changed = with_values(cfg, [parser.parse_override(word) for word in values])
+            found.append(checked(changed, cfg.hydra.runtime.choices))
+    return found

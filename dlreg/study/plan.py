@@ -6,30 +6,37 @@ study file -> `plan` -> cells (one per row and seed) -> `execute.run` what is mi
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dlreg.config.compose import compose
 from dlreg.errors import UserError
+from dlreg.report.spending import Looks
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
-from dlreg.study.cells import Cell
-from dlreg.study.file import Budget, Study, StudyRow, grid, load
-from dlreg.study.overrides import applying, layered
-from dlreg.study.tuning import Trial, choose
+from dlreg.study.cells import Cell, over_seeds
+from dlreg.study.file import Budget, Study, StudyRow, load
+from dlreg.study.overrides import applying, layered, varied
+from dlreg.study.sampling import refuse_missing
+from dlreg.study.spaces import Setting, Space, sampled
+from dlreg.study.tuning import Criterion, Search, Trial
 
 
 @dataclass(frozen=True)
 class Request:
     """What a command line asks of a study."""
 
-    path: Path  # its file, or the name of one that is not in a file
-    budget: str = "smoke"
+    path: Path  # its file, or the name of one that a command made
+    budget: str | None = None  # None: smoke, or the only one
     seeds: Sequence[int] | None = None  # None: those of the budget
     changes: Sequence[str] = ()  # overrides for every row
     extra_rows: Sequence[StudyRow] = ()
     config_dirs: Sequence[str] = ()
+    looks: Looks | None = None  # add seeds until each row is settled, in place of `seeds`
+    margin: float | None = None  # in place of the study's own
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds
     study: Study | None = None  # None: what is in the file
 
 
@@ -42,6 +49,7 @@ class PlannedRow:
     cells: tuple[Cell, ...]  # one per seed; empty while the trials are not all there
     trials: tuple[Trial, ...] = ()
     chosen: tuple[str, ...] = ()
+    search: Search | None = None
 
     @property
     def all_cells(self) -> list[Cell]:
@@ -49,11 +57,14 @@ class PlannedRow:
         return [*self.cells, *(cell for trial in self.trials for cell in trial.cells)]
 
     def settled(self, seeds: Sequence[int]) -> PlannedRow:
-        """With its reported runs, if its trials are done."""
-        if self.cells or not self.trials or not (best := choose(self.trials)):
+        """With the trials that can be known now, and with its reported runs if the trials are done."""
+        if self.cells or not self.search:
             return self
+        trials = self.search.extended(self.trials)
+        if len(trials) < self.search.total or not (best := self.search.choose(trials)):
+            return replace(self, trials=trials)
         words, experiment = best.cells[0].overrides[:-1], best.cells[0].experiment
-        return replace(self, cells=_over_seeds(words, experiment, seeds), chosen=best.setting)
+        return replace(self, trials=trials, cells=over_seeds(words, experiment, seeds), chosen=best.setting)
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,7 @@ class Plan:
     seeds: list[int]
     rows: list[PlannedRow]
     changes: list[str] = field(default_factory=list)  # overrides from the command line
+    looks: Looks | None = None  # the seeds are those of the last look, and a row may stop before
 
     @property
     def trial_cells(self) -> list[Cell]:
@@ -80,8 +92,15 @@ class Plan:
 
     @property
     def unknown(self) -> int:
-        """How many reported runs wait for trials to say what they are."""
-        return sum(len(self.seeds) for row in self.rows if not row.cells)
+        """How many runs wait for trials to say what they are: reported ones, and trials of a sampler that learns."""
+        later = sum(row.search.total - len(row.trials) for row in self.rows if row.search)
+        seeds = self.looks.counts[0] if self.looks else len(self.seeds)
+        return sum(seeds for row in self.rows if not row.cells) + later * len(self.study.tune_seeds)
+
+    @property
+    def criterion(self) -> Criterion:
+        """What chooses a tuned row's setting."""
+        return Criterion(self.study.columns[0], self.study.select)
 
     @property
     def outputs(self) -> Path:
@@ -100,11 +119,17 @@ def plan(asked: Request) -> Plan:
         UserError: an override does not compose, two rows are the same experiment, or seeds are used twice.
     """
     study, changes = asked.study or load(asked.path), asked.changes
-    if asked.budget not in study.budgets:
+    budget = asked.budget or ("smoke" if len(study.budgets) > 1 else next(iter(study.budgets)))
+    if budget not in study.budgets:
         allowed = ", ".join(study.budgets)
-        raise UserError(f"budget={asked.budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
-    level = study.budgets[asked.budget]  # type: ignore[index]
+        raise UserError(f"budget={budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
+    level = study.budgets[budget]  # type: ignore[index]
     seeds = list(level.seeds if asked.seeds is None else asked.seeds)
+    if asked.looks:
+        seeds = list(range(asked.looks.max_seeds))
+    if asked.margin is not None:
+        study = study.model_copy(update={"margin": asked.margin})
+    study = study.model_copy(update={"trials": level.trials or study.trials} | dict(asked.tuning))
     if both := set(seeds) & set(study.tune_seeds) if any(row.tune for row in study.rows) else set():
         raise UserError(f"seeds={min(both)} is a tuning seed: what chose a setting must not report it")
     # One thread, so that --jobs or none gives the same bits.
@@ -115,17 +140,18 @@ def plan(asked: Request) -> Plan:
     theirs = applying(base, owns, changes, asked.config_dirs)
     planned = []
     for row, own, changed in zip(rows, owns, theirs, strict=True):
-        words = layered(base, own, changed)
-
-        def cells(words: Sequence[str], seeds: Sequence[int]) -> tuple[Cell, ...]:
-            return _over_seeds(tuple(words), Experiment.of(compose(words, asked.config_dirs)), seeds)
-
-        trials = tuple(Trial(s, cells(layered(words, s, ()), study.tune_seeds)) for s in grid(row.tune))
-        label = filled(row.label, level)
-        planned.append(PlannedRow(row, label, () if trials else cells(words, seeds), trials).settled(seeds))
+        words, label = tuple(layered(base, own, changed)), filled(row.label, level)
+        if row.tune:
+            search = _search(row.tune, words, study, asked.config_dirs)
+            planned.append(PlannedRow(row, label, (), search=search).settled(seeds))
+        else:
+            experiment = Experiment.of(compose(words, asked.config_dirs))
+            planned.append(PlannedRow(row, label, over_seeds(words, experiment, seeds)))
+    if "trials" in asked.tuning and not any(sampled(row.tune) for row in rows):
+        raise UserError(f"trials={asked.tuning['trials']}: no row tunes an interval; lists of values are tried whole")
     _refuse_twins(planned)
     mattering = [word for word in changes if _matters(word)]
-    return Plan(asked.path.stem, study, asked.budget, level, seeds, planned, mattering)
+    return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering, asked.looks)
 
 
 def filled(text: str, level: Budget) -> str:
@@ -136,8 +162,25 @@ def filled(text: str, level: Budget) -> str:
         raise UserError(f"{text!r}: this budget's `values` do not say what stands behind its $") from None
 
 
-def _over_seeds(words: tuple[str, ...], experiment: Experiment, seeds: Sequence[int]) -> tuple[Cell, ...]:
-    return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
+def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Sequence[str]) -> Search:
+    """How a row is tuned. Raises UserError: what it needs is not said, or not there."""
+    criterion = Criterion(study.columns[0], study.select)
+
+    def made(points: Sequence[Setting]) -> list[Trial]:
+        trials = []
+        for point, settings in zip(points, varied(words, points, config_dirs), strict=True):
+            if criterion.on_validation and settings.data.get("val_size") == 0:
+                raise UserError(f"tuning chooses by {criterion.name}, but data.val_size=0 leaves none")
+            cells = over_seeds(tuple(layered(words, point, ())), Experiment.of(settings), study.tune_seeds)
+            trials.append(Trial(point, cells))
+        return trials
+
+    search = Search(space, study.trials or 0, study.search, study.tune_seeds[0], criterion, made)
+    if sampled(space):
+        refuse_missing(study.search)
+        if not study.trials:
+            raise UserError(f"{next(iter(space))} is tuned in an interval: say how often, trials=20")
+    return search
 
 
 def _matters(word: str) -> bool:
@@ -147,9 +190,11 @@ def _matters(word: str) -> bool:
 
 
 def _refuse_twins(rows: Sequence[PlannedRow]) -> None:
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for row in rows:
-        for folder in {cell.experiment.folder for cell in row.cells}:
-            if folder in seen:
-                raise UserError(f"rows {seen[folder]!r} and {row.label!r} are the same experiment with these overrides")
-            seen[folder] = row.label
+        trials = frozenset(cell.experiment.folder for trial in row.trials for cell in trial.cells)
+        # Rows that tune may choose the same setting, and try some of the same; all of the same is the same row.
+        for what in {trials} if trials else {cell.experiment.folder for cell in row.cells}:
+            if what in seen:
+                raise UserError(f"rows {seen[what]!r} and {row.label!r} are the same experiment with these overrides")
+            seen[what] = row.label

@@ -12,22 +12,46 @@ from omegaconf import DictConfig
 
 from dlreg import ui
 from dlreg.errors import RunsFailed
-from dlreg.report.judge import arranged, compare
+from dlreg.report.judge import arranged, compare, grouped, judge
+from dlreg.report.question import Question
 from dlreg.report.render import render
 from dlreg.run.result import Result
-from dlreg.study.cells import Cell, run_cells, tell_unfinished
+from dlreg.study.cells import Cell, over_seeds, run_cells, tell_unfinished
 from dlreg.study.grid import grid
+from dlreg.study.looks import settle
 
 
-def sweep(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig, launcher: Launcher) -> None:
+def sweep(
+    arguments: Sequence[str],
+    loader: ConfigLoader,
+    config: DictConfig,
+    launcher: Launcher,
+    question: Question | None = None,
+) -> None:
     """Check every cell, run what is not finished, report each at once and all at the end.
+
+    Where the question says so, each cell is a row to which seeds are added until it is settled.
 
     Raises:
         UserError: one cell is bad; nothing was run. RunsFailed: some failed; the others ran.
     """
+    question = question or Question()
     cells = grid(arguments, loader, config)
-    run_cells(cells, lambda todo: _launch(todo, launcher))
-    _report(cells)
+    if question.looks:
+        seeds = range(question.looks.max_seeds)
+        cells = [cell for row in cells for cell in over_seeds(row.overrides, row.experiment, seeds)]
+    settle(lambda: _wanted(cells, question), lambda new: run_cells(new, lambda todo: _launch(todo, launcher)))
+    _report(cells, question)
+
+
+def _wanted(cells: Sequence[Cell], question: Question) -> list[Cell]:
+    """All cells; where seeds are added, those of the looks so far and of the next."""
+    if question.looks is None:
+        return list(cells)
+    groups, base = grouped([cell.experiment.result() for cell in cells])
+    rows = zip(groups, judge(groups, base, question).rows, strict=True)
+    ids = {result.run_id for group, row in rows for result in group.first(row.wanted or 0).results}
+    return [cell for cell in cells if cell.experiment.run_id in ids]
 
 
 def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, Result | str]]:
@@ -41,10 +65,11 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, R
             yield cell, job.return_value if completed else str(job._return_value)
 
 
-def _report(cells: Sequence[Cell]) -> None:
+def _report(cells: Sequence[Cell], question: Question) -> None:
     """The table, and what did not go well."""
+    ui.out.print(render(arranged(compare([c.experiment.result() for c in cells], question=question)), "rich"))
+    cells = _wanted(cells, question)
     results = [cell.experiment.result() for cell in cells]
-    ui.out.print(render(arranged(compare(results)), "rich"))
     counts = Counter(r.status for r in results)
     ui.err.print(", ".join(f"{n} {status}" for status, n in counts.items()))
     tell_unfinished(cells, results)

@@ -8,8 +8,12 @@ from dlreg.report.judge import Group, judge
 from dlreg.report.protocol import duration
 from dlreg.report.question import Population, Question
 from dlreg.report.table import Published, Table
+from dlreg.report.tuning import Tried, Tuning, told
+from dlreg.study.cells import Cell
 from dlreg.study.file import PublishedCell
-from dlreg.study.plan import Plan, filled
+from dlreg.study.notes import earlier
+from dlreg.study.plan import Plan, PlannedRow, filled
+from dlreg.study.spaces import edges, sampled
 
 MOST_SEEDS = 32  # up to which runs are looked for that the table leaves out
 
@@ -26,11 +30,14 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         missing = len(planned.seeds) - len(results)
         control = labels.index(row.row.against) if row.row.against else None
         groups.append(Group({"method": row.label}, results, missing, published, note, control))
+    tunings = [_trials(row) for row in planned.rows]
     extra = {
         "Source": study.source,
         "Published": study.published,
         "Tuning": _tuning(planned),
+        "Trials": told({row.label: found for row, found in zip(planned.rows, tunings, strict=True) if found}),
         "Left out": _left_out(planned),
+        "Looks": "" if planned.looks else _by_hand(planned),
     }
     if planned.changes:
         extra["Changed"] = " ".join(planned.changes)
@@ -38,13 +45,40 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         groups,
         labels.index(study.baseline) if study.baseline else None,
         Question(
-            list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin, population
+            list(dict.fromkeys([*study.columns, "gap", "seconds"])),
+            study.select,
+            margin or study.margin,
+            population,
+            planned.looks,
         ),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
-    return replace(judged, title=title, text=text)
+    rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
+    if planned.looks and (beyond := _beyond(planned, judged)):
+        judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
+    return replace(judged, rows=rows, title=title, text=text)
+
+
+def wanted(planned: Plan) -> list[Cell]:
+    """The runs that the table is of; where seeds are added, those of the looks so far and of the next."""
+    if planned.looks is None:
+        return planned.cells
+    shown = table(planned).rows
+    return [cell for row, found in zip(planned.rows, shown, strict=True) for cell in row.cells[: found.wanted]]
+
+
+def _by_hand(planned: Plan) -> str:
+    """What is known of other tables of these rows, at other seeds."""
+    others = [seeds for seeds in earlier(planned) if seeds != planned.seeds]
+    if not others:
+        return ""
+    counts = " and ".join(str(len(seeds)) for seeds in others)
+    return (
+        f"{len(others) + 1}, as far as it is known: these rows were tabulated before at {counts} seeds. The 5 % of the "
+        "verdicts holds for one look alone, at seeds that were chosen beforehand; seeds=auto spends it over several"
+    )
 
 
 def _published(cell: PublishedCell, planned: Plan) -> Published:
@@ -53,23 +87,50 @@ def _published(cell: PublishedCell, planned: Plan) -> Published:
     return Published(cell.value, cell.sd, "; ".join(reasons) or None)
 
 
+def _trials(row: PlannedRow) -> Tuning | None:
+    """The trials that are finished, for the figure; None for a row that tunes nothing."""
+    if not row.search:
+        return None
+    criterion, tried = row.search.criterion, []
+    for trial in row.trials:
+        if trial.finished:
+            score = criterion.score(trial)
+            seconds = sum(result.seconds or 0.0 for result in trial.results)
+            tried.append(Tried(trial.setting, score and score[0] * (100 if criterion.percent else 1), seconds))
+    unit, digits = (" %", 2) if criterion.percent else ("", 4)
+    return Tuning(criterion.name + unit, digits, row.search.adaptive, tuple(tried))
+
+
 def _tuning(planned: Plan) -> str:
-    """The budget that went into choosing each row's setting, with a flag where it is unequal."""
-    if not any(row.trials for row in planned.rows):
+    """The budget that went into choosing each row's setting, with a flag where it is unequal or a choice on an edge."""
+    if not any(row.search for row in planned.rows):
         return ""
-    parts = []
+    parts, total = [], 0.0
     for row in planned.rows:
-        chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.trials else ""
-        parts.append(f"{row.label}: {len(row.trials) or 'no'} settings{chosen}")
-    seconds = sum(r.seconds or 0.0 for cell in planned.trial_cells if (r := cell.experiment.finished()))
-    parts[-1] += f". The trials took {duration(seconds)}, which Budget leaves out" if seconds else ""
+        seconds = sum(r.seconds or 0.0 for trial in row.trials for r in trial.results)
+        total += seconds
+        chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.search else ""
+        text = f"{row.label}: {len(row.trials) or 'no'} settings{chosen}" + f" ({duration(seconds)})" * bool(seconds)
+        parts.append(", ".join([text, *(edges(row.search.space, row.chosen) if row.search else [])]))
+    parts[-1] += f". The trials took {duration(total)}, which Budget leaves out" if total else ""
     unequal = len({len(row.trials) for row in planned.rows}) > 1
     seeds = ", ".join(map(str, planned.study.tune_seeds))
-    return f"{'UNEQUAL budgets. ' * unequal}By validation error on seed {seeds} (not reported). {'; '.join(parts)}"
+    how = f", {planned.study.search} search" if any(sampled(row.row.tune) for row in planned.rows) else ""
+    by = f"By {planned.criterion.name} on seed {seeds} (not reported){how}"
+    return f"{'UNEQUAL budgets. ' * unequal}{by}. {'; '.join(parts)}"
+
+
+def _beyond(planned: Plan, judged: Table) -> str:
+    """Runs after the look at which their row stopped."""
+    pairs = zip(planned.rows, judged.rows, strict=True)
+    found = sum(cell.experiment.finished() is not None for row, shown in pairs for cell in row.cells[shown.wanted :])
+    return f"{found} runs beyond the look at which their row stopped: what they say came too late" if found else ""
 
 
 def _left_out(planned: Plan) -> str:
     """Runs of these rows with other seeds: they are there, and not in the table."""
+    if planned.looks:
+        return ""
     found: dict[int, int] = {}
     for row in planned.rows:
         for seed in set(range(MOST_SEEDS)) - set(planned.seeds) if row.cells else ():

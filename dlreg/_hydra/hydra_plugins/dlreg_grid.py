@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from dlreg.report.question import Question
 
 
 class GridSweeper(Sweeper):
@@ -14,6 +19,7 @@ class GridSweeper(Sweeper):
 
     launcher: Launcher
     config: DictConfig
+    question: Question | None = None  # what the table at the end asks, and by how many seeds; `dlreg train` sets it
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra hands over its parts."""
@@ -26,4 +32,4 @@ class GridSweeper(Sweeper):
         """Run the grid that the overrides describe."""
         from dlreg.study.sweep import sweep  # torch comes with it; Hydra imports this file at every start
 
-        sweep(arguments, self.loader, self.config, self.launcher)
+        sweep(arguments, self.loader, self.config, self.launcher, self.question)
