@@ -100,7 +100,8 @@ def _seeds(rows: Sequence[Row], by_looks: bool) -> str:
         counts = sorted({len(s) for s in sets})
         if by_looks:
             return f"auto: rows have {counts[0]} to {counts[-1]} of them, each the first of 0, 1, 2, ...; {PAIRED}"
-        added = all(s == tuple(range(len(s))) for s in sets) and len(counts) > 1
+        lost = any(set(row.status) - {"done"} for row in rows)
+        added = not lost and len(counts) > 1 and all(s == tuple(range(len(s))) for s in sets)
         looks = (
             "; if seeds were added while looking, the 5 % of the verdicts does not hold: seeds=auto judges such runs"
         )
