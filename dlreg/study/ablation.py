@@ -127,7 +127,7 @@ def study(of: Recipe, factorial: bool = False) -> Study:
         )
         for on in rows(names, factorial)
     ]
-    budget = Budget(text="", seeds=[0, 1, 2], run_seconds=1)
+    budget = Budget(text="", seeds=[0, 1, 2])
     title = f"Ablation of {', '.join(names)}"
     return Study(title=title, source="", text="", rows=made, budgets={"smoke": budget})
 
