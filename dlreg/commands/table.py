@@ -15,7 +15,7 @@ from dlreg.report.metrics import METRICS
 from dlreg.report.question import COLUMNS, Question
 from dlreg.report.render import FORMATS, render
 from dlreg.report.table import Table
-from dlreg.run.result import read_all
+from dlreg.run.result import damaged, read_all
 from dlreg.study.file import studies
 
 
@@ -63,6 +63,10 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     results, unreadable = read_all(paths)
     for bad in unreadable:
         ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
+    for result in results:
+        for name in damaged(result, result.folder) if result.folder else ():
+            why = f"{name} is damaged or gone; the numbers stand, and the same command makes the file again"
+            ui.err.print(f"{result.folder}: {why}", markup=False)
     if not results:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     if given.baseline and given.against:
