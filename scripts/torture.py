@@ -18,7 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import torture_concurrency
+import torture_damage
+import torture_disk
 import torture_input
+import torture_kills
 import torture_signals
 from torture_trials import Trials
 
@@ -27,6 +31,11 @@ SECTIONS = {  # name -> section(trials, scale): it makes its trials and counts t
     "lines": torture_input.lines,
     "yaml": torture_input.yaml,
     "signals": torture_signals.signals,
+    "kills": torture_kills.kills,
+    "crashes": torture_disk.crashes,
+    "full": torture_disk.full,
+    "damage": torture_damage.damage,
+    "concurrency": torture_concurrency.concurrency,
 }
 
 
@@ -45,7 +54,7 @@ def main() -> int:
             trials, started = Trials(random.Random(f"{given.seed} {name}"), Path(folder)), time.perf_counter()
             SECTIONS[name](trials, given.scale)
             os.chdir("/")
-        print(f"{name:<10}{trials}  ({time.perf_counter() - started:.0f} s)", flush=True)
+        print(f"{name:<12}{trials}  ({time.perf_counter() - started:.0f} s)", flush=True)
         for fault in trials.faults[:10]:
             print(f"    {fault}")
         faults += len(trials.faults)
