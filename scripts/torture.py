@@ -6,6 +6,7 @@ scripts/torture --scale 0.1          a tenth of the trials
 scripts/torture --seed 1             other trials
 
 It prints one line of figures per section, each fault below it, and ends with 1 if there was a fault.
+Ctrl-C ends a section and prints what it came to.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             trials, started = Trials(random.Random(f"{given.seed} {name}"), Path(folder)), time.perf_counter()
-            SECTIONS[name](trials, given.scale)
+            try:
+                SECTIONS[name](trials, given.scale)
+            except KeyboardInterrupt:
+                trials.ended["stopped by Ctrl-C"] += 1
             os.chdir("/")
         print(f"{name:<12}{trials}  ({time.perf_counter() - started:.0f} s)", flush=True)
         for fault in trials.faults[:10]:
