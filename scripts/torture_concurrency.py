@@ -27,7 +27,7 @@ TINY = (
 def concurrency(trials: Trials, scale: float) -> None:
     """Of every two pairs one goes through its runs in the same order, and meets at each; the other in orders of its own."""
     fresh()
-    each = max(2, round(EACH * scale))
+    each = max(1, round(EACH * scale))
     base = Experiment.of(compose([*TINY]))
     cells = [Cell((f"seed={seed}",), base.with_seed(seed)) for seed in range(PROCESSES * each)]
     cells[0].experiment.run(Silent())  # here, so that forks find everything loaded

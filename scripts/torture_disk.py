@@ -92,7 +92,7 @@ def full(trials: Trials, scale: float) -> None:
             status = _with_disk(trials, words, Disk(at, _no_room, lasting=lasting))
             same_in_the_end(trials, words, expected, f"no room at call {at} of {words}, lasting {lasting}")
             point += stride
-        for _ in range(max(1, int(20 * scale))):
+        for _ in range(round(20 * scale)):
             fresh()
             limit = trials.chance.choice((0, 500, 1000, 4000, 9000, 12_000, 15_000))
             _count(trials, *fork(lambda limit=limit, words=words: _limited(limit, words)).ended())

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from torture import SECTIONS
 from torture_trials import Trials
 
-SCALES = {"kills": 0.01, "crashes": 0.012, "full": 0.01, "damage": 0.004, "concurrency": 0.01}
+SCALES = {"kills": 0.01, "crashes": 0.012, "full": 0.011, "damage": 0.004, "concurrency": 0.01}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
