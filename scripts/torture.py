@@ -6,6 +6,7 @@ scripts/torture --scale 0.1          a tenth of the trials
 scripts/torture --seed 1             other trials
 
 It prints one line of figures per section, each fault below it, and ends with 1 if there was a fault.
+Ctrl-C ends a section and prints what it came to.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import torture_concurrency
+import torture_damage
+import torture_disk
 import torture_input
+import torture_kills
 import torture_signals
 from torture_trials import Trials
 
@@ -27,6 +32,11 @@ SECTIONS = {  # name -> section(trials, scale): it makes its trials and counts t
     "lines": torture_input.lines,
     "yaml": torture_input.yaml,
     "signals": torture_signals.signals,
+    "kills": torture_kills.kills,
+    "crashes": torture_disk.crashes,
+    "full": torture_disk.full,
+    "damage": torture_damage.damage,
+    "concurrency": torture_concurrency.concurrency,
 }
 
 
@@ -43,9 +53,12 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             trials, started = Trials(random.Random(f"{given.seed} {name}"), Path(folder)), time.perf_counter()
-            SECTIONS[name](trials, given.scale)
+            try:
+                SECTIONS[name](trials, given.scale)
+            except KeyboardInterrupt:
+                trials.ended["stopped by Ctrl-C"] += 1
             os.chdir("/")
-        print(f"{name:<10}{trials}  ({time.perf_counter() - started:.0f} s)", flush=True)
+        print(f"{name:<12}{trials}  ({time.perf_counter() - started:.0f} s)", flush=True)
         for fault in trials.faults[:10]:
             print(f"    {fault}")
         faults += len(trials.faults)

@@ -237,7 +237,11 @@ def ablate(tmp_path, monkeypatch, spoken):
 def test_run_once_then_every_format_from_the_same_runs(ablate, tmp_path):
     line = ("reg=[dropout,l2]", "reg.dropout.p=0.3", "seeds=2")
     status, out, _ = ablate(*line, "--dry-run")
-    assert status == 0 and "8 runs: 0 finished, 8 to do, how long is known once one ran" in out and not (tmp_path / "outputs").exists()
+    assert (
+        status == 0
+        and "8 runs: 0 finished, 8 to do, how long is known once one ran" in out
+        and not (tmp_path / "outputs").exists()
+    )
     status, out, err = ablate(*line, "--plot", "a.png")
     assert status == 0 and "8 to do" in err and (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     assert "all but dropout = none plus l2" in out and "beside the others" in out

@@ -9,6 +9,7 @@ import torch
 from conftest import Silent, newest
 
 from dlreg import durable
+from dlreg.cli import main
 from dlreg.errors import Interrupted, UserError
 from dlreg.run import experiment, fitter, parts
 from dlreg.run.experiment import Experiment
@@ -128,6 +129,36 @@ def test_both_checkpoints_damaged_starts_again_and_says_so(settings):
     found = Experiment.of(cut).run(Silent())
     assert found.status == "done"
     assert "was damaged" in found.remarks[0]
+
+
+@pytest.mark.parametrize("words", [(), ("-m",), ("-m", "seed=0,1")], ids=" ".join)
+def test_checkpoints_that_a_kill_left_beside_a_result_go(words, run, settings, tmp_path):
+    """Each way to the same run: it was killed after its result was written and before they were deleted."""
+    folder = Experiment.of(settings()).folder
+    run()
+    for name in ("checkpoint-0", "checkpoint-0.previous"):
+        (folder / name).write_bytes(b"x")
+    small = ("epochs=2", "batch_size=64", "data.train_size=128", "device=cpu", "threads=1", "model.hidden=[16]")
+    assert main(["train", f"outputs={tmp_path}/outputs", *small, *words]) == 0
+    assert not list(folder.glob("checkpoint-*"))
+    assert (folder / "result.json").exists()
+
+
+@pytest.mark.parametrize("name", ["weights", "predictions.npz"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+def test_a_damaged_file_is_named_and_made_again(name, harm, run, settings, spoken):
+    before = run()
+    file = Experiment.of(settings()).folder / name
+    whole = file.read_bytes()
+    if harm == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(whole[:-1] + (bytes([whole[-1] ^ 1]) if harm == "flipped" else b""))
+    status, out, err = spoken("table", settings().outputs)
+    assert status == 0 and f"{name} is damaged or gone" in err and err.count("\n") == 1
+    assert f"{100 * before.test['last']['error']:.2f}" in out  # the result itself is whole
+    assert run().test == before.test and file.read_bytes() == whole
+    assert spoken("table", settings().outputs)[2] == ""
 
 
 def test_another_fingerprint_is_told(settings, monkeypatch):

@@ -316,7 +316,7 @@ def test_study_files(content, refuses, tmp_path, dlreg):
 
 def test_notes_of_studies_that_cannot_be_read(dlreg, tmp_path):
     (tmp_path / "outputs" / ".studies").mkdir(parents=True)
-    for content in ("[" * 100_000, "{}", "\xff", '{"runs": 3, "unknown": 0}', '{"runs": [[]], "unknown": "x"}'):
+    for content in ("[" * 100_000, "{}", "\xff", '{\n "runs": 3, "unknown": 0}', '{\n "runs": [[]], "unknown": "x"}'):
         (tmp_path / "outputs" / ".studies" / "optimizers-smoke.json").write_text(content, encoding="latin-1")
         status, out, err = dlreg("study")
         assert (status, err) == (0, "") and "optimizers" in out

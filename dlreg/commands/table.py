@@ -22,7 +22,7 @@ from dlreg.report.render import FORMATS, Format, render
 from dlreg.report.table import Table
 from dlreg.report.target import targeted
 from dlreg.report.where import Condition, rows_where, where
-from dlreg.run.result import Result, read_all
+from dlreg.run.result import Result, damaged, read_all
 from dlreg.study.file import studies
 
 
@@ -109,6 +109,10 @@ def _runs(paths: Sequence[Path], by: str | None) -> list[Result]:
     results, unreadable = read_all(paths, lambda result: words_of(result).get(by, "") if by else "")
     for bad in unreadable:
         ui.err.print(f"left out {bad.folder}: {bad.why}", markup=False)
+    for result in results:
+        for name in damaged(result, result.folder) if result.folder else ():
+            why = f"{name} is damaged or gone; the numbers stand, and the same command makes the file again"
+            ui.err.print(f"{result.folder}: {why}", markup=False)
     if not results:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     return results

@@ -128,7 +128,7 @@ def _single(settings: Settings) -> int:
     from dlreg.run.experiment import Busy, Experiment
 
     experiment = Experiment.of(settings)
-    before = None if settings.rerun else experiment.finished()
+    before = experiment.earlier()
     with ui.Live(settings.progress) as live, live.run(experiment.run_id, settings.epochs) as report:
         try:
             result = before or experiment.run(report)

@@ -31,7 +31,7 @@ from dlreg.run.parts import idle_norm, load, make_chain, make_data
 from dlreg.run.predictions import PREDICTIONS
 from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
-from dlreg.run.result import FINAL, Result, Status, is_whole, read, run_id
+from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 
 
 class Busy(Exception):
@@ -79,7 +79,14 @@ class Experiment:
             result = read(self.folder)
         except ValueError:
             return None
-        return result if result and result.status in FINAL and is_whole(result, self.folder) else None
+        return result if result and result.status in FINAL and not damaged(result, self.folder) else None
+
+    def earlier(self) -> Result | None:
+        """What an earlier command finished, unless it is to be run again. Checkpoints that a kill just then left go."""
+        if self.settings.rerun or not (finished := self.finished()):
+            return None
+        _drop_checkpoints(self.folder)
+        return finished
 
     def result(self) -> Result:
         """What there is of the run: its result, or an `interrupted` one in its place."""
@@ -101,9 +108,8 @@ class Experiment:
         Raises:
             UserError: bad input. Busy: another process runs it. Interrupted, KeyboardInterrupt: asked to stop; resumable.
         """
-        if not self.settings.rerun and (finished := self.finished()):
-            _drop_checkpoints(self.folder)
-            return finished
+        if earlier := self.earlier():
+            return earlier
         if self.settings.threads != "auto":
             torch.set_num_threads(self.settings.threads)
         data = self.data()

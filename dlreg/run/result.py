@@ -154,9 +154,9 @@ def read(folder: Path) -> Result | None:
     return result
 
 
-def is_whole(result: Result, folder: Path) -> bool:
-    """Whether every file that the result lists lies in `folder` and is what was written."""
-    return all(durable.read_listed(folder, name) is not None for name in result.files)
+def damaged(result: Result, folder: Path) -> list[str]:
+    """The files that the result lists and that do not lie in `folder` as they were written."""
+    return [name for name in result.files if durable.read_listed(folder, name) is None]
 
 
 def read_all(

@@ -47,7 +47,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     Raises:
         UserError: one cell is bad; nothing was run.
     """
-    todo = [c for c in cells if c.experiment.settings.rerun or not c.experiment.finished()]
+    todo = [c for c in cells if not c.experiment.earlier()]
     _rehearse(todo)
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     results = [c.experiment.folder / "result.json" for c in cells]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 from yaml import YAMLError
 
+from dlreg import durable
 from dlreg.config import guard
 from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
@@ -189,7 +189,7 @@ def cost(study: Study, level: Budget) -> str:
 def state(name: str, budget: str, outputs: Path) -> str:
     """`12/40 done`, or nothing if the study was never run here."""
     try:
-        noted = json.loads((outputs / ".studies" / f"{name}-{budget}.json").read_bytes())
+        noted = durable.read_json(outputs / ".studies" / f"{name}-{budget}.json")
         done = 0
         for run_id in noted["runs"]:
             try:
