@@ -16,6 +16,7 @@ COMMANDS = {
     "table": "compare finished runs: what differs, mean and sd over seeds, difference to the baseline",
     "study": "the lecture's tables: run what is missing of one, print it beside the published numbers",
     "plot": "learning curves, dot plots with intervals, parameter sweeps",
+    "report": "a run, a study or a set of runs as one HTML page: curves, confusions, mistakes, weights",
     "predict": "what the model of a finished run says of each sample, of its test set or of other data",
     "list": "every group and option, one line each",
     "landscape": "the paths of optimizers on two-dimensional surfaces, drawn and timed",

@@ -17,7 +17,7 @@ from matplotlib.ticker import NullLocator
 from dlreg.errors import UserError
 from dlreg.report.dots import dots
 from dlreg.report.figure import STYLE, give_title, name_of
-from dlreg.report.html import COLOURS
+from dlreg.report.frame import COLOURS
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table, curve
