@@ -20,17 +20,29 @@ def page(table: Table) -> str:
 
 def body(table: Table) -> str:
     """What the page shows below its title."""
+    charts = [(label, chart) for key, label in CURVES.items() if (chart := _chart(table.rows, key, label))]
+    legend = [(row.name, pen_class(i), dash(i)) for i, row in enumerate(table.rows) if row.runs]
+    return _grid(table) + _CURVES.render(charts=charts, legend=legend) + "<h2>Protocol</h2>\n" + _footer(table)
+
+
+def fragment(table: Table) -> str:
+    """The table with its protocol folded up, for a page of somebody else's: a notebook's."""
+    return f"{_grid(table)}<details><summary>Protocol</summary>{_footer(table)}</details>"
+
+
+def _footer(table: Table) -> str:
+    return _PROTOCOL.render(footer=footer(table))
+
+
+def _grid(table: Table) -> str:
     rows = [cells(table, row) for row in table.rows]
     words = {*table.columns, "verdict", AGAINST, "runs", "run"}
-    return _TEMPLATE.render(
+    return _GRID.render(
         text=table.text,
         names=list(rows[0]) if rows else ["run"],
         words=words,
         rows=[[(name, text, _sort_key(table, row, name), is_bold(table, row, name)) for name, text in shown.items()]
               for row, shown in zip(table.rows, rows, strict=True)],
-        charts=[(label, chart) for key, label in CURVES.items() if (chart := _chart(table.rows, key, label))],
-        legend=[(row.name, pen_class(i), dash(i)) for i, row in enumerate(table.rows) if row.runs],
-        footer=footer(table),
     )  # fmt: skip
 
 
@@ -59,7 +71,7 @@ def _chart(rows: list[Row], key: str, label: str) -> Markup | None:
     return chart.svg()
 
 
-_TEMPLATE = ENVIRONMENT.from_string(
+_GRID = ENVIRONMENT.from_string(
     """{% if text %}
 <p>{{ text }}</p>
 {% endif %}
@@ -82,7 +94,10 @@ _TEMPLATE = ENVIRONMENT.from_string(
 </tbody>
 </table>
 </div>
-{% if charts %}
+"""
+)
+_CURVES = ENVIRONMENT.from_string(
+    """{% if charts %}
 <h2>Learning curves (mean over seeds)</h2>
 <ul class="legend">
 {% for name, colour, dash in legend %}
@@ -97,8 +112,10 @@ stroke-width="2"{% if dash %} stroke-dasharray="{{ dash }}"{% endif %}/></svg> {
 </figure>
 {% endfor %}
 {% endif %}
-<h2>Protocol</h2>
-<dl>
+"""
+)
+_PROTOCOL = ENVIRONMENT.from_string(
+    """<dl>
 {% for name, text in footer %}
 <dt>{{ name }}</dt><dd>{{ text }}</dd>
 {% endfor %}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlreg.data.base import Split
 from dlreg.data.normalize import to_unit
 from dlreg.model.blocks import plain_name, weight_layers, weights
+from dlreg.reg.predict import logits
 from dlreg.report.frame import COLOURS
 from dlreg.report.svg import Chart
 from dlreg.run.reopen import Opened
@@ -25,8 +26,8 @@ SMALL = (240, 150)
 
 def one_model(model: nn.Module) -> nn.Module:
     """The model, or the first member of a committee."""
-    while hasattr(model, "members"):
-        model = model.members[0]
+    while isinstance(members := getattr(model, "members", None), nn.ModuleList):
+        model = members[0]
     return model
 
 
@@ -52,7 +53,7 @@ def filters(opened: Opened) -> list[tuple[str, Markup]]:
     shape = opened.data.shape
     if not layers or len(shape) != 3:
         return []
-    kernel = layers[0].weight.detach().float().cpu()
+    kernel = torch.as_tensor(layers[0].weight).detach().float().cpu()
     kernel = kernel.view(len(kernel), *shape) if kernel.dim() == 2 and kernel.shape[1] == np.prod(shape) else kernel
     if kernel.dim() != 4 or kernel.shape[1] not in (1, 3):
         return []
@@ -91,7 +92,7 @@ def regions(opened: Opened, split: Split) -> Markup | None:
     across, up = torch.linspace(x0, x1, GRID), torch.linspace(y1, y0, GRID)
     plane = torch.stack([across.expand(GRID, GRID), up.unsqueeze(1).expand(GRID, GRID)], 2).view(-1, 2)
     device = next(opened.model.parameters()).device
-    surest, said = opened.model(plane.to(device)).float().softmax(1).cpu().max(1)
+    surest, said = logits(opened.model, plane.to(device)).softmax(1).cpu().max(1)
     palette = torch.tensor([_rgb(COLOURS[i % len(COLOURS)]) for i in range(opened.data.classes)])
     strength = (0.15 + 0.45 * surest).unsqueeze(1)
     image = (palette[said] * strength + 1 - strength).T.view(3, GRID, GRID)

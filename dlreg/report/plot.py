@@ -31,24 +31,33 @@ CURVES = {"train_loss": "training loss", "train_error": "training error %", "val
 
 
 def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
-    """The picture as the content of a file.
+    """The picture as the content of a file."""
+    drawn = figure(table, kind)
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
+        if style == "png":
+            FigureCanvasAgg(drawn).print_png(buffer)
+        else:
+            FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def figure(table: Table, kind: Kind) -> Figure:
+    """The picture as a figure of matplotlib's.
 
     Raises:
         UserError: the table has nothing to show in this way.
     """
+    if kind not in KINDS:
+        raise UserError(f"kind={kind} must be one of {', '.join(KINDS)}")
     if not any(row.runs for row in table.rows):
         raise UserError("no run is done yet: there is nothing to draw")
     if kind != "curves" and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
     with rc_context(STYLE):
-        figure = {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table)
-        figure.set_layout_engine("constrained")
-        buffer = io.BytesIO()
-        if style == "png":
-            FigureCanvasAgg(figure).print_png(buffer)
-        else:
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
-    return buffer.getvalue()
+        found = {"curves": _curves, "dots": dots, "sweep": _sweep}[kind](table)
+        found.set_layout_engine("constrained")
+    return found
 
 
 def _curves(table: Table) -> Figure:

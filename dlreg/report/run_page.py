@@ -15,6 +15,7 @@ from dlreg.report.frame import ENVIRONMENT, framed
 from dlreg.report.label import describe, outcome
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
 from dlreg.report.svg import Chart
+from dlreg.report.table import curve
 from dlreg.run.predictions import Predictions, predictions
 from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Result
@@ -65,9 +66,7 @@ def _summary(result: Result) -> list[tuple[str, str]]:
 def _training(result: Result) -> list[Section]:
     figures = []
     for title, columns in HISTORY.items():
-        scale = 100 if title.endswith("%") else 1
-        lines = {name: [(float(row["epoch"]), scale * row[key]) for row in result.history if row.get(key) is not None]
-                 for name, key in columns.items()}  # fmt: skip
+        lines = {name: [(float(e), s.mean) for e, s in curve([result], key)] for name, key in columns.items()}
         points = [point for line in lines.values() for point in line]
         if not points:
             continue
@@ -111,7 +110,7 @@ def _by_class(found: Predictions, names: Sequence[str]) -> Section:
     rows = [
         (names[i], int(totals[i]), int(totals[i] - right[i]), 100 * (1 - right[i] / totals[i]),
          f"{names[j]} ({mistaken[i, j]})" if mistaken[i, (j := int(mistaken[i].argmax()))] else "–")
-        for i in np.flatnonzero(totals)
+        for i in np.flatnonzero(totals).tolist()
     ]  # fmt: skip
     share = counts / np.maximum(totals[:, None], 1)
     heat = np.ceil(9 * np.sqrt(share)).astype(int)

@@ -20,7 +20,7 @@ class Chart:
         self, label: str, x: Point, y: Point, names: tuple[str, str] = ("", ""), size: tuple[int, int] = (360, 220)
     ) -> None:
         self.label, self.x, self.y, self.names, self.size = label, _wide(x), _wide(y), names, size
-        self.left = LEFT
+        self.left: float = LEFT
         self.marks: list[str] = []
 
     def at(self, x: float, y: float) -> Point:
