@@ -18,6 +18,7 @@ COMMANDS = {
     "plot": "learning curves, dot plots with intervals, parameter sweeps",
     "report": "a run, a study or a set of runs as one HTML page: curves, confusions, mistakes, weights",
     "predict": "what the model of a finished run says of each sample, of its test set or of other data",
+    "surface": "the loss around the solution of a run, or on the line between two",
     "list": "every group and option, one line each",
     "landscape": "the paths of optimizers on two-dimensional surfaces, drawn and timed",
     "show": "the card of one option: formula, source, parameters (dlreg show reg=dropout)",

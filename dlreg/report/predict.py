@@ -17,7 +17,7 @@ from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Select
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
 
 
 @dataclass(frozen=True)
