@@ -10,7 +10,9 @@ import torch
 from conftest import Silent
 from results import fixed, result
 
+from dlreg.data.base import Split
 from dlreg.report.judge import compare
+from dlreg.report.layers import layers
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
 from dlreg.report.run_page import run_page
 from dlreg.report.study_page import study_page
@@ -89,7 +91,16 @@ def page(settings):
 def test_a_run_of_images(page):
     checked, found = page("reg=dropout")
     text = "".join(checked.text)
-    for title in ("Settings", "Training", "Classes", "Worst mistakes", "Calibration", "First layer", "Weights"):
+    for title in (
+        "Settings",
+        "Training",
+        "Classes",
+        "Worst mistakes",
+        "Calibration",
+        "First layer",
+        "Layers",
+        "Weights",
+    ):
         assert title in text
     assert f"{100 * found.test['last']['error']:.2f} %" in text and "reg.dropout.p" in text
     mistakes = round(found.test["last"]["error"] * 360)
@@ -184,4 +195,25 @@ def test_a_chart_puts_data_where_its_ticks_say():
     assert ticks((0.0, 10.0)) == [0, 2, 4, 6, 8, 10] and all(0.13 <= t <= 0.17 for t in ticks((0.13, 0.17)))
     flat = Chart("x", (1.0, 1.0), (0.0, 0.0))
     flat.line([(1.0, 0.0)])
-    assert "nan" not in flat.svg()
+    assert "nan" not in flat.svg() and "<circle" in flat.svg()  # a line of one point is seen
+
+
+def test_layers_by_hand():
+    """The gradient of softmax regression is (p - y)'x / n; a unit with a large negative bias is dead."""
+    generator = torch.Generator().manual_seed(0)
+    batch = Split(torch.randn(30, 4, generator=generator), torch.randint(3, (30,), generator=generator))
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).train()
+    with torch.no_grad():
+        net[0].bias[:2] = -100
+    first, relu, last = layers(net, batch)
+    assert (first.name, relu.name, last.name) == ("0", "1", "2") and relu.dead == pytest.approx(2 / 5)
+    hidden = net[:2](batch.x).detach()
+    error = net[2](hidden).softmax(1).detach() - torch.eye(3)[batch.y]
+    assert last.gradient == pytest.approx(float((error.T @ hidden / 30).norm()), rel=1e-5)
+    assert (
+        last.weight == pytest.approx(float(net[2].weight.detach().norm())) and last.ratio == last.gradient / last.weight
+    )
+    assert relu.activation == pytest.approx(float(hidden.square().mean().sqrt()))
+    assert all(p.grad is None for p in net.parameters())
+    assert not net[0]._forward_hooks

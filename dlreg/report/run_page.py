@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from markupsafe import Markup
 
 from dlreg.errors import UserError
 from dlreg.report import inside
 from dlreg.report.frame import ENVIRONMENT, framed
 from dlreg.report.label import describe, outcome
+from dlreg.report.layers import layers
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
 from dlreg.report.svg import Chart
 from dlreg.report.table import curve
@@ -21,6 +23,12 @@ from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Result
 from dlreg.ui import percent
 
+BATCH = 512  # training samples that the layers are measured on
+LAYERS_TEXT = (
+    f"Measured on one batch of at most {BATCH} training samples with the final weights, in evaluation mode. Activation: root "
+    "mean square of the outputs. Dead: ReLU units that are zero for every sample. Gradient over weight, times the learning "
+    "rate, is what a step of SGD would change."
+)
 MOST = 20  # classes whose confusions fit a page
 HISTORY = {  # panel -> the columns of the history that it shows
     "loss": {"training": "train_loss", "validation": "val_loss"},
@@ -99,8 +107,15 @@ def _of_model(result: Result) -> list[Section]:
         sections.append(Section("Decision regions", "Dots: test samples, in the colour of their class.", [("", plane)]))
     if images := inside.filters(opened):
         sections.append(Section("First layer", f"{first}The largest filters; zero is grey.", images, kind="sample"))
+    sections.append(Section("Layers", f"{first}{LAYERS_TEXT}", extra=_layers(opened)))
     text = f"{first}As they act in evaluation, a histogram for each layer."
     return [*sections, Section("Weights", text, inside.histograms(opened.model))]
+
+
+def _layers(opened: Opened) -> str:
+    found = layers(inside.one_model(opened.model), opened.data.train[torch.arange(min(BATCH, len(opened.data.train)))])
+    rows = [(x.name, (x.activation, x.dead and 100 * x.dead, x.weight, x.gradient, x.ratio)) for x in found]
+    return _LAYERS.render(rows=rows)
 
 
 def _by_class(found: Predictions, names: Sequence[str]) -> Section:
@@ -162,6 +177,15 @@ _PAIRS = ENVIRONMENT.from_string(
 {% endfor %}</dl>"""
 )
 _LIST = ENVIRONMENT.from_string("<ul>{% for text in captions %}<li>{{ text }}</li>{% endfor %}</ul>")
+_LAYERS = ENVIRONMENT.from_string(
+    """<div class="wide" tabindex="0" role="region" aria-label="layers"><table>
+<thead><tr>{% for name in ("layer", "activation", "dead %", "weight", "gradient", "gradient / weight") %}
+<th scope="col"{% if loop.first %} class="word"{% endif %}><button type="button">{{ name }}</button></th>
+{% endfor %}</tr></thead>
+<tbody>{% for name, values in rows %}
+<tr><td class="word">{{ name }}</td>{% for x in values %}<td>{{ "–" if x is none else "%.3g"|format(x) }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>"""
+)
 _CLASSES = ENVIRONMENT.from_string(
     """<div class="wide" tabindex="0" role="region" aria-label="error by class">
 <table><caption>Error by class</caption>

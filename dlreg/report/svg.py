@@ -31,7 +31,10 @@ class Chart:
         return across, TOP + (height - BOTTOM - TOP) * (y1 - y) / (y1 - y0)
 
     def line(self, points: Iterable[Point], pen: int = 0, width: float = 1.6) -> None:
-        """Straight from point to point, in the colour and the pattern of a pen."""
+        """Straight from point to point, in the colour and the pattern of a pen; a lone point is a dot."""
+        points = list(points)
+        if len(points) == 1:
+            self.dot(*points[0], pen=pen)
         places = " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.at(*point) for point in points))
         dashed = f' stroke-dasharray="{pattern}"' if (pattern := dash(pen)) else ""
         self.marks.append(
