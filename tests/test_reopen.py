@@ -10,6 +10,8 @@ from conftest import Silent
 
 import dlreg
 from dlreg import durable
+from dlreg.data.cifar import NAMES
+from dlreg.data.mnist import FASHION
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
 from dlreg.run.experiment import Experiment
@@ -122,3 +124,8 @@ def test_what_cannot_be_opened(done, tmp_path, spoken):
     durable.write_json(folder / "result.json", {**durable.read_json(folder / "result.json"), "status": "diverged"})
     with pytest.raises(UserError, match="is diverged: only a run that is done"):
         dlreg.load(folder)
+
+
+def test_every_class_has_a_name_of_its_own():
+    assert [len(set(NAMES[name].split())) for name in ("CIFAR10", "CIFAR100")] == [10, 100]
+    assert NAMES["CIFAR100"].split() == sorted(NAMES["CIFAR100"].split()) and len(set(FASHION)) == 10
