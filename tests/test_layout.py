@@ -10,6 +10,7 @@ from dlreg.config.schema import GROUPS
 PACKAGE = Path(dlreg.__file__).parent
 TECHNIQUES = ("init", "norm", "optimizer", "schedule", "reg", "aug", "model", "data")
 WINGS = ("commands", "landscape", "study", "report", "run", "config")  # from the top down: arrows point down
+FRONT = ("cli", "api", "__init__", "__main__")  # who calls dlreg: the shell and Python; nothing of the house calls them
 SEAMS = {
     ("reg", "model"),
     ("reg", "data"),
@@ -35,7 +36,7 @@ def places():
     """`(file, wing or package or root module, imported names split at the dots)` of the whole package."""
     for path in PACKAGE.rglob("*.py"):
         place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if place not in ("_hydra", "cli", "__main__"):
+        if place not in ("_hydra", *FRONT):
             yield path, place, [name.split(".")[1:] for name in imports(path) if name != "dlreg"]
 
 
@@ -92,6 +93,11 @@ def test_no_circles():
 
     for name in graph:
         visit(name)
+
+
+def test_nobody_calls_the_front():
+    for path, _, names in places():
+        assert not {name[0] for name in names} & {*FRONT}, path
 
 
 def test_the_loop_knows_no_technique():

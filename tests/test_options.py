@@ -13,6 +13,7 @@ from dlreg.config.options import headline, options
 from dlreg.config.schema import GROUPS
 from dlreg.run.experiment import Experiment
 from dlreg.run.machine import resolve
+from dlreg.run.reopen import reopen
 from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
@@ -45,12 +46,19 @@ def final_state(settings):
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)
-def test_trains(group, name, run, data_root):
-    result = run(*overrides(group, name, data_root))
+def test_trains_and_opens_again(group, name, settings, data_root):
+    """The model that the run's folder gives back says of the test set what the run said, in the same numbers."""
+    experiment = Experiment.of(settings(*overrides(group, name, data_root)))
+    result = experiment.run(Silent())
     assert result.status in ("done", "diverged"), result.message
     if result.status == "done":
         assert 0 <= result.test["last"]["error"] <= 1
         assert result.test_reads == 1
+        for select in ("last", "best_val"):
+            opened = reopen(experiment.folder, select)
+            assert not opened.model.training
+            if name != "mc_dropout":  # whose masks the run had begun to draw before it came to the test set
+                assert opened.predict(opened.test)[1] == result.test[select]
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)

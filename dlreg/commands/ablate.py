@@ -102,10 +102,10 @@ def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:
         ui.out.print(bars(effects))
     if given.plot:
         from dlreg.report.effects_plot import effects_figure  # matplotlib is slow to load
-        from dlreg.report.plot import file_of
+        from dlreg.report.plot import file_of, styled
 
         svg = given.plot.suffix.lower() == ".svg"
-        write(given.plot, file_of(lambda: effects_figure(effects, table), "svg" if svg else "png"))
+        write(given.plot, file_of(styled(lambda: effects_figure(effects, table)), "svg" if svg else "png"))
     tell_unfinished(plan.cells, [cell.present() for cell in plan.cells])
     bad = {"failed", "missing", "interrupted"}
     return 1 if any(bad & set(row.status) for row in table.rows) else 0

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra._internal.callbacks import Callbacks
@@ -27,6 +27,11 @@ from dlreg.display import delivered
 from dlreg.errors import RunsFailed, UserError
 from dlreg.report.question import Question
 from dlreg.study.workers import end_with_parent
+
+if TYPE_CHECKING:  # torch comes with them
+    from dlreg.run.experiment import Experiment
+    from dlreg.run.result import Result
+    from dlreg.study.cells import Cell
 
 
 def run(argv: list[str]) -> int:
@@ -104,6 +109,15 @@ def _sweep(overrides: Sequence[str], folders: Sequence[str], question: Question)
     return 0
 
 
+def cells_of(overrides: Sequence[str], folders: Sequence[str]) -> list[Cell]:
+    """The grid that the overrides of a sweep describe, checked. Nothing is run."""
+    from dlreg.study.grid import grid
+
+    with compose.hydra() as loader:
+        axes = _axes(overrides)
+        return grid(axes, loader, compose.load(loader, axes, folders, RunMode.MULTIRUN))
+
+
 def task(cfg: DictConfig) -> Any:
     """One cell of a sweep, perhaps in a worker process. Returns its Result."""
     from dlreg import ui
@@ -124,6 +138,17 @@ def _no_task(cfg: DictConfig) -> None:
 
 
 def _single(settings: Settings) -> int:
+    result, experiment, before = attempt(settings)
+    _summary(result, experiment.folder, before)
+    return 1 if result.status == "failed" else 0
+
+
+def attempt(settings: Settings) -> tuple[Result, Experiment, bool]:
+    """One run, displayed: its result, the experiment, and whether it was done before.
+
+    Raises:
+        UserError: bad input, or another process runs it.
+    """
     from dlreg import ui
     from dlreg.run.experiment import Busy, Experiment
 
@@ -131,11 +156,9 @@ def _single(settings: Settings) -> int:
     before = experiment.earlier()
     with ui.Live(settings.progress) as live, live.run(experiment.run_id, settings.epochs) as report:
         try:
-            result = before or experiment.run(report)
+            return before or experiment.run(report), experiment, bool(before)
         except Busy as error:
             raise UserError(str(error)) from None
-    _summary(result, experiment.folder, bool(before))
-    return 1 if result.status == "failed" else 0
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:

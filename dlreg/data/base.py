@@ -51,6 +51,7 @@ class Dataset:
     test: Split
     classes: int
     upright: bool = False  # a mirrored or turned image may be of another class: characters
+    names: tuple[str, ...] = ()  # of the classes, where they have other names than their numbers
 
     def checked(self, where: str) -> Dataset:
         """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class with training samples."""

@@ -26,7 +26,8 @@ def image_folder(root: Path, download: bool, *, size: Count, channels: Count) ->
     parts = [_read(root / part, size, channels) for part in ("train", "test")]
     if parts[0][1] != parts[1][1]:
         raise UserError(f"{root}: train and test have different classes: {parts[0][1]} and {parts[1][1]}")
-    return Dataset(parts[0][0], parts[1][0], classes=max(2, len(parts[0][1])))
+    names = parts[0][1]
+    return Dataset(parts[0][0], parts[1][0], max(2, len(names)), names=tuple(names) if len(names) > 1 else ())
 
 
 def _pictures(root: Path) -> list[Path]:

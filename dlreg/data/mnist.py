@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 from pathlib import Path
 
@@ -24,6 +25,10 @@ MNIST = (  # SHA-256 of the four files, unpacked and as LeCun packed them
     "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 )
 
+FASHION = (
+    "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"
+)  # fmt: skip
+
 
 @reads(lambda root: _files(root, "MNIST"), MNIST)
 def mnist(root: Path, download: bool) -> Dataset:
@@ -37,7 +42,7 @@ def mnist(root: Path, download: bool) -> Dataset:
 @reads(lambda root: _files(root, "FashionMNIST"))
 def fashion_mnist(root: Path, download: bool) -> Dataset:
     """Fashion-MNIST: 60,000 + 10,000 pictures of clothes, 28 x 28. Xiao et al. (2017), https://arxiv.org/abs/1708.07747"""
-    return _family("FashionMNIST", root, download, upright=False)
+    return dataclasses.replace(_family("FashionMNIST", root, download, upright=False), names=FASHION)
 
 
 @reads(lambda root: _files(root, "KMNIST"))

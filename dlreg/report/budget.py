@@ -8,7 +8,7 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from dlreg.errors import UserError
 from dlreg.report.figure import PATTERNS, give_title, name_of
-from dlreg.report.html import COLOURS
+from dlreg.report.frame import COLOURS
 from dlreg.report.table import Table
 from dlreg.report.tuning import milestones, quantiles
 

@@ -50,8 +50,8 @@ def frame(table: Table) -> pd.DataFrame:
 
 def to_csv(table: Table) -> str:
     """`frame` as CSV; text that a spreadsheet would run as a formula is disarmed."""
-    safe = frame(table).map(lambda value: _safe(value) if isinstance(value, str) else value)
-    return safe.rename(columns=_safe).to_csv(index=False, lineterminator="\n").rstrip("\n")
+    safe = frame(table).map(lambda value: disarmed(value) if isinstance(value, str) else value)
+    return safe.rename(columns=disarmed).to_csv(index=False, lineterminator="\n").rstrip("\n")
 
 
 def to_json(table: Table) -> str:
@@ -80,6 +80,7 @@ def to_json(table: Table) -> str:
     return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
 
 
-def _safe(text: str) -> str:
+def disarmed(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
     text = printable(text.replace("\r\n", "\n").replace("\r", "\n"))  # a bare carriage return would not be quoted
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and number(text) is None else text

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dlreg.report.cells import MARK, published
 from dlreg.report.figure import give_title, name_of
-from dlreg.report.html import COLOURS
+from dlreg.report.frame import COLOURS
 from dlreg.report.metrics import METRICS, Metric
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dlreg.report.bars import reach
 from dlreg.report.effects import Effects
 from dlreg.report.figure import give_title
-from dlreg.report.html import COLOURS
+from dlreg.report.frame import COLOURS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Table
 

@@ -19,7 +19,7 @@ from dlreg.errors import UserError
 from dlreg.report.budget import budget
 from dlreg.report.dots import dots
 from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
-from dlreg.report.html import COLOURS
+from dlreg.report.frame import COLOURS
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
@@ -32,30 +32,43 @@ CURVES = {"train_loss": "training loss", "train_error": "training error %", "val
 
 
 def draw(table: Table, kind: Kind, style: Style) -> bytes:
-    """The picture as the content of a file.
+    """The picture as the content of a file."""
+    return file_of(figure(table, kind), style)
+
+
+def figure(table: Table, kind: Kind) -> Figure:
+    """The picture as a figure of matplotlib's.
 
     Raises:
         UserError: the table has nothing to show in this way.
     """
+    if kind not in KINDS:
+        raise UserError(f"kind={kind} must be one of {', '.join(KINDS)}")
     if kind != "tuning" and not any(row.runs for row in table.rows):
         raise UserError("no run is done yet: there is nothing to draw")
     if kind in ("dots", "sweep") and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
-    return file_of(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table), style)
+    return styled(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table))
 
 
-def file_of(drawn: Callable[[], Figure], style: Style) -> bytes:
-    """A figure, drawn in dlreg's style, as the content of a file."""
+def styled(drawn: Callable[[], Figure]) -> Figure:
+    """A figure, drawn in dlreg's style."""
     with rc_context(STYLE):
-        figure = drawn()
-        figure.set_layout_engine("constrained")
-        buffer = io.BytesIO()
+        found = drawn()
+        found.set_layout_engine("constrained")
+    return found
+
+
+def file_of(drawn: Figure, style: Style) -> bytes:
+    """A figure as the content of a file."""
+    buffer = io.BytesIO()
+    with rc_context(STYLE):
         if style == "png":
-            FigureCanvasAgg(figure).print_png(buffer)
+            FigureCanvasAgg(drawn).print_png(buffer)
         elif style == "svg":
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+            FigureCanvasSVG(drawn).print_svg(buffer, metadata={"Date": None})
         else:
-            FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
+            FigureCanvasPdf(drawn).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
 
 

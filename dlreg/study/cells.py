@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dlreg import ui
@@ -51,14 +52,23 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     _rehearse(todo)
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     results = [c.experiment.folder / "result.json" for c in cells]
-    with ui.Live(bool(cells[0].experiment.settings.progress)) as ui.live:
-        assert ui.live is not None
-        ui.live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
-        with ui.live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
+    with _displayed(bool(cells[0].experiment.settings.progress)) as live:
+        live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
+        with live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
             for number, (cell, found) in enumerate(launch(todo), start=1):
                 line = told(found) if isinstance(found, Result) else f"failed: {found}"
-                ui.err.print(f"[{number}/{len(todo)}] {ui.live.label(cell.overrides)}: {line}", markup=False)
-    ui.live = None
+                ui.err.print(f"[{number}/{len(todo)}] {live.label(cell.overrides)}: {line}", markup=False)
+
+
+@contextmanager
+def _displayed(bars: bool) -> Iterator[ui.Live]:
+    """The display of the sweep in hand; gone when it ends, however it ends."""
+    with ui.Live(bars) as live:
+        ui.live = live
+        try:
+            yield live
+        finally:
+            ui.live = None
 
 
 def tell_unfinished(cells: Sequence[Cell], results: Sequence[Result | None]) -> None:

@@ -1,0 +1,88 @@
+"""The predictions of a finished run, on its test set or on other data, as a data frame and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlreg.config.compose import compose
+from dlreg.config.schema import Settings
+from dlreg.data.base import Split
+from dlreg.errors import UserError
+from dlreg.report.data import disarmed
+from dlreg.run.parts import load, make_data
+from dlreg.run.predictions import Predictions
+from dlreg.run.reopen import Opened, reopen
+from dlreg.run.result import Select
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions, the names of the classes, and the metrics."""
+
+    predictions: Predictions
+    names: Sequence[str]
+    metrics: dict[str, Any]
+
+    def frame(self) -> pd.DataFrame:
+        """`index, true, predicted` and a column of probabilities for each class."""
+        import pandas as pd
+
+        found = self.predictions
+        true, said = ([self.names[i] for i in classes] for classes in (found.labels, found.predicted))
+        columns: dict[str, Any] = {"index": range(len(true)), "true": true, "predicted": said}
+        return pd.DataFrame(columns | {f"p({name})": found.probabilities[:, i] for i, name in enumerate(self.names)})
+
+
+def predicted(run: str, words: Sequence[str], folders: Sequence[str] = (), select: Select = "last") -> Predicted:
+    """What a run's model says of its test set, or of that of other data, which `data=` and `data.KEY=` words name.
+
+    Raises:
+        UserError: there is no such run, its data are not there, or the samples are of another shape.
+    """
+    root = next((word.partition("=")[2] for word in words if word.startswith("data.root=")), None)
+    other = any(word.startswith("data=") for word in words)
+    opened = reopen(run, select, None if other else root)
+    if not words:
+        return _of(opened, opened.test)
+    settings = _elsewhere(opened, words, folders)
+    dataset, shape = load(settings.data), tuple(opened.data.shape)
+    if tuple(dataset.test.x.shape[1:]) != shape or dataset.test.x.dtype != opened.data.train.x.dtype:
+        kinds = [
+            f"{tuple(x.shape[1:])} {str(x.dtype).removeprefix('torch.')}" for x in (dataset.test.x, opened.data.train.x)
+        ]
+        raise UserError(
+            f"data={settings.data['name']}: its samples are {kinds[0]}, and the run was trained on {kinds[1]}"
+        )
+    if dataset.classes > opened.data.classes:
+        raise UserError(
+            f"data={settings.data['name']} has {dataset.classes} classes, and the run knows {opened.data.classes}"
+        )
+    return _of(opened, make_data(settings, dataset).test.open())
+
+
+def as_csv(found: Predicted) -> str:
+    """The frame as CSV; a class name that a spreadsheet would run as a formula is disarmed."""
+    frame = found.frame()
+    frame[["true", "predicted"]] = frame[["true", "predicted"]].map(disarmed)
+    return frame.rename(columns=disarmed).to_csv(index=False, lineterminator="\n", float_format="%.6g").rstrip("\n")
+
+
+def _of(opened: Opened, split: Split) -> Predicted:
+    found, metrics = opened.predict(split)
+    return Predicted(found, opened.names, metrics)
+
+
+def _elsewhere(opened: Opened, words: Sequence[str], folders: Sequence[str]) -> Settings:
+    """The run's settings with other data: where they are of the same option, its keys hold unless said otherwise."""
+    own = opened.settings.data
+    named = [] if any(word.startswith("data=") for word in words) else [f"data={own['name']}"]
+    composed = compose([*named, *words], folders).data
+    given = {word.partition("=")[0].removeprefix("data.") for word in words}
+    if named:
+        composed = {key: composed[key] if key in given else own[key] for key in own}
+    return opened.settings.model_copy(update={"data": composed})
