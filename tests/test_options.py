@@ -16,6 +16,7 @@ from dlreg.run.machine import resolve
 from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
+VALUES = ("sine", "sine10", "quadratic")  # data sets that are no classes
 STACKED = [(g, n) for g, n in EVERY_OPTION if GROUPS[g].stack]
 IDS = [f"{group}={name}" for group, name in EVERY_OPTION]
 
@@ -24,6 +25,9 @@ def overrides(group, name, data_root):
     small = [f"{group}={name}"]
     if group == "data":
         small += [f"data.root={data_root}", "data.download=false", "data.train_size=null", "data.val_size=0.2"]
+        small += ["loss=mse"] if name in VALUES else []
+    if group == "model" and name in ("polynomial", "rbf"):
+        small += ["data=sine", "data.train_size=null", "loss=mse"]
     if group == "model" and name == "resnet":
         small += ["model.depth=8", "model.width=4"]
     if group == "model" and name == "wrn":
@@ -49,7 +53,7 @@ def test_trains(group, name, run, data_root):
     result = run(*overrides(group, name, data_root))
     assert result.status in ("done", "diverged"), result.message
     if result.status == "done":
-        assert 0 <= result.test["last"]["error"] <= 1
+        assert 0 <= result.test["last"].get("error", 0) <= 1
         assert result.test_reads == 1
 
 

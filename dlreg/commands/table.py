@@ -12,7 +12,7 @@ from dlreg.display import print_data
 from dlreg.errors import UserError, did_you_mean
 from dlreg.report.judge import arranged, compare
 from dlreg.report.metrics import METRICS
-from dlreg.report.question import COLUMNS, Question
+from dlreg.report.question import Question, columns_for
 from dlreg.report.render import FORMATS, render
 from dlreg.report.table import Table
 from dlreg.run.result import read_all
@@ -67,7 +67,7 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
-    columns = _columns(given.columns) if given.columns else COLUMNS
+    columns = _columns(given.columns) if given.columns else columns_for(results)
     question = Question(columns, given.select or "last", given.margin, given.population)
     table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):

@@ -63,7 +63,7 @@ class Settings(BaseModel):
     epochs: Count
     batch_size: Count | Literal["full"]
     sampler: Literal["shuffle", "random", "cyclic", "balanced"]
-    precision: Literal["fp32", "bf16", "auto"]
+    precision: Literal["fp32", "bf16", "fp64", "auto"]
     device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     threads: typing.Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]  # a system refuses a process too many
     outputs: typing.Annotated[str, Field(min_length=1)]

@@ -60,6 +60,14 @@ class Whiten(nn.Module):
         return ((x.flatten(1) - self.mean) @ self.matrix).view_as(x)
 
 
+class ToDouble(nn.Module):
+    """x -> x in float64: augmented pixels are float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convert a batch."""
+        return x.double()
+
+
 def to_unit(x: Tensor) -> Tensor:
     """uint8 pixels to float32 in [0, 1]; floats pass unchanged."""
     return x.float().mul_(1 / 255) if x.dtype == torch.uint8 else x

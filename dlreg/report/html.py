@@ -15,7 +15,13 @@ from dlreg.report.table import Row, Table, curve
 # Okabe and Ito's eight colours, which the colour-blind can tell apart, minus yellow, plus line patterns when they run out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("", "6 3", "2 2", "8 3 2 3")
-CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
+CURVES = {
+    "train_loss": "training loss",
+    "train_error": "training error %",
+    "val_error": "validation error %",
+    "train_mse": "training MSE",
+    "val_mse": "validation MSE",
+}
 WIDTH, HEIGHT, LEFT, BOTTOM = 360, 220, 46, 30
 
 

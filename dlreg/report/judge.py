@@ -11,7 +11,7 @@ from dlreg.report.images import difference
 from dlreg.report.label import counterpart, describe, place, plainest, varying
 from dlreg.report.metrics import METRICS
 from dlreg.report.protocol import protocol_of
-from dlreg.report.question import Question
+from dlreg.report.question import Question, columns_for
 from dlreg.report.stats import Stat
 from dlreg.report.summary import summary
 from dlreg.report.table import Published, Row, Table
@@ -61,7 +61,7 @@ def compare(
     else:
         base, controls = None, _plain_controls(labels, rows)
     groups = [Group(dict(label), runs, against=j) for label, runs, j in zip(labels, rows, controls, strict=True)]
-    return judge(groups, base, question or Question())
+    return judge(groups, base, question or Question(columns_for(results)))
 
 
 def _plain_controls(

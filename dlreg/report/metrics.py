@@ -31,6 +31,12 @@ def _of_split(split: str, key: str, scale: float = 100.0) -> Callable[[Result, S
     return value
 
 
+def _nll(result: Result, select: Select) -> float | None:
+    """The mean cross entropy of classes: the loss itself in runs that do not name it apart."""
+    metrics = result.test[select] if result.test else None
+    return metrics.get("nll", metrics["loss"]) if metrics and "error" in metrics else None
+
+
 def _gap(result: Result, select: Select) -> float | None:
     test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
     return None if test is None or train is None else test - train
@@ -39,11 +45,15 @@ def _gap(result: Result, select: Select) -> float | None:
 METRICS = {
     "test_error": Metric("test error %", _of_split("test", "error"), "lower", counted=True),
     "top5_error": Metric("top-5 error %", _of_split("test", "top5_error"), "lower", counted=True),
-    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), "lower", digits=4),
+    "nll": Metric("test NLL", _nll, "lower", digits=4),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower"),
     "val_error": Metric("val error %", _of_split("val", "error"), "lower"),
     "train_error": Metric("train error %", _of_split("train", "error"), "lower"),
     "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4),
+    "test_mse": Metric("test MSE", _of_split("test", "mse", 1.0), "lower", digits=4),
+    "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4),
+    "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4),
+    "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4),
     "gap": Metric("gap", _gap, "lower"),
     "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1),
 }

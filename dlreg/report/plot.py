@@ -17,7 +17,7 @@ from matplotlib.ticker import NullLocator
 from dlreg.errors import UserError
 from dlreg.report.dots import dots
 from dlreg.report.figure import STYLE, give_title, name_of
-from dlreg.report.html import COLOURS
+from dlreg.report.html import COLOURS, CURVES
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table, curve
@@ -27,7 +27,6 @@ KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep")
 # With eight colours, then eight more patterns, a line is told from another on grey paper as well.
 PATTERNS = ("-", "--", ":", "-.")
 MARKERS = "os^Dv<>P"
-CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
 
 
 def draw(table: Table, kind: Kind, style: Literal["png", "svg"]) -> bytes:
@@ -100,12 +99,13 @@ def _sweep(table: Table) -> Figure:
                   [high - s.mean for (_, s), (_, high) in zip(stats, ends, strict=True)]],
             label=prefix + METRICS[name].title,
         )  # fmt: skip
-        if name != "train_error":
-            train = [(v, Stat.of(METRICS["train_error"].of(r, table.select) for r in row.runs)) for v, row in points]
+        beside = METRICS["train_mse" if name.endswith("mse") else "train_error"]
+        if beside is not METRICS[name]:
+            train = [(v, Stat.of(beside.of(r, table.select) for r in row.runs)) for v, row in points]
             known = [(v, s.mean) for v, s in train if s]
-            axes.plot(
-                *zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=f"{prefix}train error %"
-            )
+            if known:
+                line = {"color": colour, "mfc": "white", "label": prefix + beside.title}
+                axes.plot(*zip(*known, strict=True), f"{marker}:", **line)
     for row in table.rows:
         if (flat := row.metrics[name]) and _number(row.label.get(parameter, "")) is None:
             axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))

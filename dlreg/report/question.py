@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from dlreg.report.metrics import Select
+from dlreg.run.result import FIGURES, Result, figure_of
 
 Population = Literal["seeds", "images"]
 
-COLUMNS = ("test_error", "val_error", "gap", "seconds")  # of a table of folders; the first one is judged
+# Of a table of folders, by what the runs are measured by; the first one is judged.
+COLUMNS = {
+    "error": ("test_error", "val_error", "gap", "seconds"),
+    "mse": ("test_mse", "r2", "val_mse", "train_mse", "seconds"),
+}
 
 
 @dataclass(frozen=True)
 class Question:
     """What is asked of the runs."""
 
-    metrics: Sequence[str] = COLUMNS  # the first one is the one that verdicts are about
+    metrics: Sequence[str] = COLUMNS["error"]  # the first one is the one that verdicts are about
     select: Select = "last"
     margin: float | None = None  # a difference below it does not matter, in the unit of the first metric
     population: Population = "seeds"  # over what a verdict must hold: new seeds alone, or new test images as well
+
+
+def columns_for(results: Iterable[Result]) -> list[str]:
+    """The columns of these runs' tasks: of classes, if there are such runs, then of values."""
+    found = {figure_of(r.train) for r in results if r.train} or {FIGURES[0]}
+    return list(dict.fromkeys(name for figure in FIGURES if figure in found for name in COLUMNS[figure]))

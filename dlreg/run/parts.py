@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from dlreg.config.build import build
 from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
+from dlreg.data.normalize import ToDouble
 from dlreg.errors import UserError
 from dlreg.loss.base import Loss, class_weights
 from dlreg.model.blocks import weight_layers
@@ -55,7 +57,10 @@ def make_model(settings: Settings, data: Data, seed: int) -> nn.Module:
     generator = torch.Generator().manual_seed(init_seed)
     for layer in weight_layers(net):
         fill(layer, generator)
-    return nn.Sequential(OrderedDict(input=copy.deepcopy(data.normalization), net=net))
+    first = copy.deepcopy(data.normalization)
+    if settings.precision == "fp64":
+        first = nn.Sequential(ToDouble(), first)
+    return nn.Sequential(OrderedDict(input=first, net=net)).to(data.dtype)
 
 
 def idle_norm(settings: Settings, data: Data) -> str | None:
@@ -70,9 +75,12 @@ def idle_norm(settings: Settings, data: Data) -> str | None:
 
 
 def make_data(settings: Settings, dataset: Dataset) -> Data:
-    """The sets of one run, on its device."""
+    """The sets of one run, on its device and in its precision."""
     common = {k: settings.data[k] for k in COMMON_DATA}
-    return prepare(dataset, settings.seed, torch.device(settings.device), **common)
+    dtype = torch.float64 if settings.precision == "fp64" else torch.float32
+    cast = dataclasses.replace(dataset, train=dataset.train.floats(dtype), test=dataset.test.floats(dtype))
+    data = prepare(cast, settings.seed, torch.device(settings.device), **common)
+    return dataclasses.replace(data, dtype=dtype)
 
 
 def make_chain(settings: Settings) -> Chain:

@@ -11,6 +11,7 @@ import torch
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data
+from dlreg.data.task import Values
 from dlreg.errors import Diverged, UserError
 from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
@@ -114,6 +115,10 @@ def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
     if missed := parts.reg.missed(getattr(parts.optimizer, "order", 1)):
         raise UserError(
             f"reg={missed[0]} acts on gradients, and optimizer={name} takes none: leave it out, or take another optimizer"
+        )
+    if settings.sampler == "balanced" and parts.missed is Values.missed:
+        raise UserError(
+            "sampler=balanced draws every class equally often, and this data set has values; give shuffle or random"
         )
     if not getattr(parts.optimizer, "full_batch", False):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
@@ -38,13 +39,21 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         groups,
         labels.index(study.baseline) if study.baseline else None,
         Question(
-            list(dict.fromkeys([*study.columns, "gap", "seconds"])), study.select, margin or study.margin, population
+            list(dict.fromkeys([*study.columns, *_added(study.columns)])),
+            study.select,
+            margin or study.margin,
+            population,
         ),
         **{name: text for name, text in extra.items() if text},
     )
     title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
     return replace(judged, title=title, text=text)
+
+
+def _added(columns: Sequence[str]) -> tuple[str, ...]:
+    """What a study shows without being asked; a gap is between errors."""
+    return ("seconds",) if "test_mse" in columns else ("gap", "seconds")
 
 
 def _published(cell: PublishedCell, planned: Plan) -> Published:

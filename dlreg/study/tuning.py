@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from dlreg.run.result import figure_of
 from dlreg.study.cells import Cell
 
 
@@ -16,7 +17,7 @@ class Trial(NamedTuple):
 
 
 def choose(trials: Sequence[Trial]) -> Trial | None:
-    """The trial with the lowest mean validation error, then loss; None while one of them is not done.
+    """The trial with the lowest mean validation error, or squared error, then loss; None while one of them is not done.
 
     If every one diverged: the first, which will diverge as well, and say so.
     """
@@ -27,5 +28,5 @@ def choose(trials: Sequence[Trial]) -> Trial | None:
             return None
         vals = [r.val["last"] for r in results if r and r.status == "done" and r.val and r.val["last"]]
         if len(vals) == len(results):
-            scores.append((sum(v["error"] for v in vals), sum(v["loss"] for v in vals), trial))
+            scores.append((sum(v[figure_of(v)] for v in vals), sum(v["loss"] for v in vals), trial))
     return min(scores, key=lambda s: s[:2])[2] if scores else trials[0]
