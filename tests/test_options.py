@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from conftest import EVERY_OPTION, Silent
+from conftest import CLOSED_FORM, EVERY_OPTION, Silent
 
 from dlreg import durable
 from dlreg.config.build import hyperparameters, locate
@@ -26,8 +26,9 @@ def overrides(group, name, data_root):
     if group == "data":
         small += [f"data.root={data_root}", "data.download=false", "data.train_size=null", "data.val_size=0.2"]
         small += ["loss=mse"] if name in VALUES else []
-    if group == "model" and name in ("polynomial", "rbf"):
+    if name in ("polynomial", "rbf", *CLOSED_FORM):
         small += ["data=sine", "data.train_size=null", "loss=mse"]
+        small += ["model=polynomial", "batch_size=full"] if name in CLOSED_FORM else []
     if group == "model" and name == "resnet":
         small += ["model.depth=8", "model.width=4"]
     if group == "model" and name == "wrn":

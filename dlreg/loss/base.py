@@ -21,6 +21,7 @@ class Loss:
     """
 
     tasks: ClassVar[tuple[str, ...]] = ("classes",)  # what it can be trained on
+    squares: ClassVar[bool] = False  # it is the mean of squared errors
     softmax: bool = True  # the outputs are logits, their softmax is the prediction
     weights: Tensor | None = None
 

@@ -18,6 +18,7 @@ class MSE(Loss):
     """
 
     tasks = ("classes", "values")
+    squares = True
     softmax = False
 
     def each(self, outputs: Tensor, targets: Tensor) -> Tensor:

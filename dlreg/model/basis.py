@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -35,24 +36,14 @@ class Polynomial(nn.Module):
         products = list(itertools.combinations_with_replacement(range(d + 1), degree))[1:]
         products.sort(key=lambda factors: sum(map(bool, factors)))
         self.register_buffer("factors", torch.tensor(products, dtype=torch.long).view(len(products), degree))
-        self.layer = nn.Linear(len(products), classes) if products else Constant(classes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of degree 0 there is no weight to fill
+            self.layer = nn.Linear(len(products), classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> (N, K)."""
         features = nn.functional.pad(x.flatten(1), (1, 0), value=1.0)
         return self.layer(features[:, self.factors].prod(2))
-
-
-class Constant(nn.Module):
-    """The bias alone."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> (N, K)."""
-        return self.bias.expand(len(x), -1)
 
 
 class RandomFeatures(nn.Module):

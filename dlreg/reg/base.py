@@ -70,6 +70,10 @@ class Regularizer:
         """After a fit: one line if the technique found nothing to act on, so that no row is a silent no-op."""
         return None
 
+    def squares(self, model: nn.Module) -> list[tuple[float, nn.Parameter]] | None:
+        """(alpha, w) of every (alpha / 2) sum w^2, if such penalties are all that it does: then there is a closed form."""
+        return None
+
     @property
     def decides(self) -> bool:
         """Whether `finish` will put other weights in the place of the last ones. Of several, the option listed last does."""

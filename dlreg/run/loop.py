@@ -20,6 +20,7 @@ from dlreg.errors import Diverged
 from dlreg.reg.base import Fitted, History
 from dlreg.run.batches import batches, steps_per_epoch
 from dlreg.run.evaluate import Tally, evaluate
+from dlreg.run.linear import linear_problem
 from dlreg.run.result import figure_of
 from dlreg.run.step import Parts, forward, frozen_statistics, train_step
 
@@ -68,6 +69,8 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
         group.setdefault("initial_lr", group["lr"])
     if hasattr(optimizer, "whole"):
         optimizer.whole = functools.partial(whole_gradient, parts, data, loop)
+    if hasattr(optimizer, "problem"):
+        optimizer.problem = functools.partial(linear_problem, parts, data)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False

@@ -15,6 +15,7 @@ from dlreg.data.task import Values
 from dlreg.errors import Diverged, UserError
 from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
+from dlreg.run.linear import check_linear
 from dlreg.run.loop import fit
 from dlreg.run.parts import make_chain, make_loop, make_parts
 from dlreg.run.step import Parts
@@ -120,6 +121,8 @@ def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
         raise UserError(
             "sampler=balanced draws every class equally often, and this data set has values; give shuffle or random"
         )
+    if hasattr(parts.optimizer, "problem"):
+        check_linear(parts, name)
     if not getattr(parts.optimizer, "full_batch", False):
         return
     why = f"optimizer={name} needs the same loss in every step, that of the whole training set"
