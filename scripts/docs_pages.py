@@ -31,6 +31,7 @@ COMPANY: list[list[str]] = [  # what an option may need
     ["batch_size=full", "model=linear"],
     ["loss=mse"],
     ["data=sine", "loss=mse"],
+    ["data=sine", "model=polynomial", "loss=mse", "batch_size=full"],
 ]
 FIXED = ("index", "start", "technique", "table", "cluster")  # pages of docs/site
 

@@ -105,7 +105,7 @@ class BestSubset(ClosedForm):
     def solve(self, x: Tensor, y: Tensor, strength: float) -> Tensor:
         """Least squares on every subset, in batches."""
         _one_output(y)
-        m, k = x.shape[1], min(self.k, x.shape[1])
+        m, k = x.shape[1], min(self.k, *x.shape)
         if math.comb(m, k) > MOST_SUBSETS:
             raise UserError(
                 f"optimizer.k={self.k} has {math.comb(m, k):,} subsets of {m} features; at most {MOST_SUBSETS:,}"

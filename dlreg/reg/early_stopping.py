@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -110,11 +111,11 @@ class EarlyStopping(Regularizer):
         return model
 
 
-def best_epoch(values: list[float], min_delta: float) -> int:
+def best_epoch(values: Sequence[float | None], min_delta: float) -> int:
     """The epoch, from 1, whose weights early stopping keeps."""
     best, epoch = None, 0
     for i, value in enumerate(values, 1):
-        if best is None or value < best - min_delta:
+        if value is not None and (best is None or value < best - min_delta):
             best, epoch = value, i
     return epoch
 

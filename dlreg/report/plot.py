@@ -104,8 +104,8 @@ def _sweep(table: Table) -> Figure:
             train = [(v, Stat.of(beside.of(r, table.select) for r in row.runs)) for v, row in points]
             known = [(v, s.mean) for v, s in train if s]
             if known:
-                line = {"color": colour, "mfc": "white", "label": prefix + beside.title}
-                axes.plot(*zip(*known, strict=True), f"{marker}:", **line)
+                label = prefix + beside.title
+                axes.plot(*zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=label)
     for row in table.rows:
         if (flat := row.metrics[name]) and _number(row.label.get(parameter, "")) is None:
             axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))

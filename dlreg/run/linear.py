@@ -17,7 +17,7 @@ from dlreg.run.step import Parts
 def linear_problem(parts: Parts, data: Data) -> Problem:
     """The one trained layer, its inputs on the whole training set, the targets, and the strength of an L2 penalty on it."""
     (layer,) = weight_layers(parts.model)
-    assert isinstance(layer, nn.Linear)
+    assert isinstance(layer, nn.Linear) and isinstance(layer.weight, nn.Parameter)
     inputs: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
     try:
