@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,6 +32,14 @@ LINE_EVERY = 2.0  # seconds between two plain lines of a run that has no termina
 def percent(fraction: float | None) -> str:
     """`3.21 %`, or a dash for no number."""
     return "—" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def told(numbers: Mapping[str, Any], prefix: str = "") -> str:
+    """The error of metrics, or with `prefix="val_"` of a row of the history: in percent; of values the mean squared error."""
+    if f"{prefix}mse" not in numbers:
+        return percent(numbers[f"{prefix}error"])
+    found = numbers[f"{prefix}mse"]
+    return "—" if found is None else f"{found:.4g}"
 
 
 class Live:
@@ -108,7 +116,7 @@ class RunReport:
     def epoch(self, row: dict[str, Any]) -> None:
         """Move the bar; without one, print a line now and then."""
         self.note = (
-            f"epoch {row['epoch']}/{self.epochs}  train {percent(row['train_error'])}  val {percent(row['val_error'])}  "
+            f"epoch {row['epoch']}/{self.epochs}  train {told(row, 'train_')}  val {told(row, 'val_')}  "
             f"{row['images_per_second']:,.0f} images/s"
         )
         if self.live.progress:

@@ -10,6 +10,7 @@ from typing import Any
 import docs_text
 from docs_pictures import pictured
 
+from dlreg.config.build import build
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
 from dlreg.config.options import options
@@ -24,7 +25,14 @@ from dlreg.study.file import Study
 from dlreg.study.plan import filled
 
 Page = tuple[str, str, dict[str, Any]]
-COMPANY: list[list[str]] = [[], ["batch_size=full"], ["batch_size=full", "model=linear"]]  # what an option may need
+COMPANY: list[list[str]] = [  # what an option may need
+    [],
+    ["batch_size=full"],
+    ["batch_size=full", "model=linear"],
+    ["loss=mse"],
+    ["data=sine", "loss=mse"],
+    ["data=sine", "model=polynomial", "loss=mse", "batch_size=full"],
+]
 FIXED = ("index", "start", "technique", "table", "cluster")  # pages of docs/site
 
 
@@ -106,12 +114,15 @@ def option(catalogue: Catalogue, shown: Card) -> dict[str, Any]:
 def commands(catalogue: Catalogue, shown: Card) -> list[str]:
     """What to type: the option alone, and beside what stands there when nothing is chosen."""
     default = "none" if GROUPS[shown.group].stack else getattr(catalogue.plain, shown.group)["name"]
-    if shown.group == "data":  # which may have to be downloaded first
-        return [f"dlreg train {shown.title}"]
     made = catalogue.settings[shown.title]
-    company = next(words for words in COMPANY if works(compose([shown.title, *words]) if words else made))
+    if shown.group == "data" and not getattr(
+        build("data", made.data).func, "generated", False
+    ):  # perhaps not there yet
+        return [f"dlreg train {shown.title}"]
+    fitting = [words for words in COMPANY if not any(word.startswith(f"{shown.group}=") for word in words)]
+    company = next(words for words in fitting if works(compose([shown.title, *words]) if words else made))
     alone = " ".join(["dlreg train", shown.title, *company])
-    if shown.name == default:
+    if shown.name == default or shown.group == "data":
         return [alone]
     return [alone, " ".join(["dlreg train -m", f"{shown.group}={default},{shown.name}", *company, "seed=0,1,2"])]
 

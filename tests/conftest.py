@@ -20,6 +20,7 @@ from dlreg.run.experiment import Experiment
 SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 torch.set_num_threads(1)  # the suite runs on several processes
 
+CLOSED_FORM = ("best_subset", "least_squares", "omp")  # optimizers of linear models, which `test_linear.py` tests
 EVERY_OPTION = [(group, name) for group in GROUPS for name in options(group)]
 
 

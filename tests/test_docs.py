@@ -149,6 +149,12 @@ def test_commands_are_some_that_dlreg_would_run(written):
     assert "$ dlreg train optimizer=sgd\n" in written["optimizer/sgd.md"]
     assert "$ dlreg train optimizer=lbfgs batch_size=full\n" in written["optimizer/lbfgs.md"]
     assert "$ dlreg train optimizer=newton batch_size=full model=linear\n" in written["optimizer/newton.md"]
+    assert "$ dlreg train data=sine loss=mse\n" in written["data/sine.md"]
+    assert "$ dlreg train -m model=mlp,polynomial data=sine loss=mse seed=0,1,2\n" in written["model/polynomial.md"]
+    assert (
+        "$ dlreg train optimizer=omp data=sine model=polynomial loss=mse batch_size=full\n"
+        in written["optimizer/omp.md"]
+    )
     assert "$ dlreg train -m reg=none,dropout seed=0,1,2\n" in written["reg/dropout.md"]
 
 

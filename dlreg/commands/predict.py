@@ -11,7 +11,7 @@ from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError
 
-DESCRIPTION = """What the model of a finished run predicts: a CSV of index, true class, predicted class, probabilities.
+DESCRIPTION = """What the model of a finished run predicts: a CSV of true and predicted classes with probabilities, or of values.
 
   dlreg predict outputs/RUN -o predictions.csv                       its own test set
   dlreg predict RUN data.root=DIR                                    its data, which were moved
@@ -40,5 +40,7 @@ def run(argv: list[str]) -> int:
         write(given.output, (text + "\n").encode())
     else:
         print_data(text)
-    ui.err.print(f"error {ui.percent(found.metrics['error'])} of {found.metrics['samples']:,} samples ({given.select})")
+    metrics = found.metrics
+    said = f"error {ui.percent(metrics['error'])}" if "error" in metrics else f"squared error {metrics['mse']:.4g}"
+    ui.err.print(f"{said} of {metrics['samples']:,} samples ({given.select})")
     return 0

@@ -106,7 +106,7 @@ def _measured(
 
     def measure(model: nn.Module) -> dict[str, Any]:
         gather_statistics(model, few.x)
-        return evaluate(model, few, autocast(opened.settings))
+        return evaluate(model, few, opened.criterion, autocast(opened.settings))
 
     found, started = [], time.monotonic()
     for point in walk(opened.model, directions, places, measure):

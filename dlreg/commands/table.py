@@ -17,7 +17,7 @@ from dlreg.report.blocks import cut
 from dlreg.report.judge import arranged, compare
 from dlreg.report.label import describe, words_of
 from dlreg.report.order import ordered
-from dlreg.report.question import COLUMNS, Question
+from dlreg.report.question import Question
 from dlreg.report.render import FORMATS, Format, render
 from dlreg.report.table import Table
 from dlreg.report.target import targeted
@@ -88,8 +88,8 @@ def _of_folders(given: argparse.Namespace, conditions: Sequence[Condition]) -> T
     results, left_out = _runs([Path(word) for word in words] or [Path("outputs")], given.by), ""
     if conditions:
         results, left_out = where(results, conditions)
-    columns = columns_of(given.columns) if given.columns else COLUMNS
-    question = Question(columns, given.select or "last", given.margin, given.population, looks)
+    columns = columns_of(given.columns) if given.columns else ()
+    question = Question(columns, given.select or "last", given.margin, given.population, looks).of(results)
     if given.by:
         table = cut(results, given.by, given.baseline, given.against, question)
     else:

@@ -162,19 +162,23 @@ def attempt(settings: Settings) -> tuple[Result, Experiment, bool]:
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:
-    from dlreg.report.label import outcome
-    from dlreg.ui import out, percent
+    from dlreg.report.label import NAMES, outcome
+    from dlreg.run.result import figure_of
+    from dlreg.ui import out, told
 
     out.print(f"[bold]{result.status}[/bold]{' already' if before else ''}  {result.run_id}")
     if result.status == "done":
-        best = result.test["best_val"]
-        epoch = min(result.history, key=lambda r: (r["val_error"], r["val_loss"]))["epoch"] if best else None
-        out.print(f"  test error        {percent(result.test['last']['error'])}")
+        figure, best = figure_of(result.train), result.test["best_val"]
+        lines = {f"test {NAMES[figure]}": told(result.test["last"])}
         if best:
-            out.print(f"  at the best epoch {percent(best['error'])}  (epoch {epoch}, chosen on validation)")
-            out.print(f"  validation error  {percent(result.val['last']['error'])}")
-        out.print(f"  training error    {percent(result.train['error'])}")
-        out.print(f"  seconds           {result.seconds:.1f}")
+            epoch = min(result.history, key=lambda r: (r[f"val_{figure}"], r["val_loss"]))["epoch"]
+            lines["at the best epoch"] = f"{told(best)}  (epoch {epoch}, chosen on validation)"
+            lines[f"validation {NAMES[figure]}"] = told(result.val["last"])
+        lines[f"training {NAMES[figure]}"] = told(result.train)
+        lines["seconds"] = f"{result.seconds:.1f}"
+        width = max(len(name) for name in (*lines, "at the best epoch"))
+        for name, value in lines.items():
+            out.print(f"  {name:{width}} {value}", markup=False)
     else:
         out.print(f"  {outcome(result)}", markup=False)
     for remark in result.remarks:

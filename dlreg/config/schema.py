@@ -29,8 +29,19 @@ GROUPS = {
     "norm": Group("torch.nn:Module", ("layer",)),
     "optimizer": Group("torch.optim:Optimizer", ("params",)),
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
+    "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
+}
+
+# Groups that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
+LATER: dict[str, dict[str, Any]] = {
+    "loss": {
+        "name": "cross_entropy",
+        "class_weight": "none",
+        "class_beta": 0.9999,
+        "_target_": "dlreg.loss.softmax.CrossEntropy",
+    }
 }
 
 
@@ -45,13 +56,14 @@ class Settings(BaseModel):
     norm: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    loss: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]
     sampler: Literal["shuffle", "random", "cyclic", "balanced"]
-    precision: Literal["fp32", "bf16", "auto"]
+    precision: Literal["fp32", "bf16", "fp64", "auto"]
     device: typing.Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     threads: typing.Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]  # a system refuses a process too many
     outputs: typing.Annotated[str, Field(min_length=1)]

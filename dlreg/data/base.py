@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlreg.context import derive_seed
 from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
 from dlreg.data.normalize import channel_mean, normalization
+from dlreg.data.task import Classes, Task, Values, word_of
 from dlreg.errors import UserError, shown
 from dlreg.hyper import Fraction
 
@@ -23,7 +24,7 @@ Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "wh
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their labels: x `(N, C, H, W)` uint8 images (or float features of any shape), y `(N,)` int64."""
+    """x: uint8 images `(N, C, H, W)`, or float features of any shape. y: classes `(N,)` int64, or values `(N, K)` floats."""
 
     x: Tensor
     y: Tensor
@@ -38,10 +39,14 @@ class Split:
         """The same samples on `device`."""
         return Split(self.x.to(device), self.y.to(device))
 
+    def floats(self, dtype: torch.dtype) -> Split:
+        """The same samples, with floats of this type; bytes and classes stay what they are."""
+        return Split(*(t.to(dtype) if t.is_floating_point() else t for t in (self.x, self.y)))
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a source returns: the official training and test splits, on the CPU.
+    """What a source returns: the official training and test splits, on the CPU. Float targets make it a regression.
 
     Raises:
         UserError: from `checked`, when sizes, types or labels cannot be right.
@@ -54,18 +59,27 @@ class Dataset:
     names: tuple[str, ...] = ()  # of the classes, where they have other names than their numbers
 
     def checked(self, where: str) -> Dataset:
-        """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class with training samples."""
+        """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class with training samples, or all
+        targets are as many finite values."""
         for name, split in (("train", self.train), ("test", self.test)):
             if len(split.x) != len(split.y):
                 raise UserError(f"{where}: {name} has {len(split.x)} samples but {len(split.y)} labels")
             if not split.x.numel():
                 raise UserError(f"{where}: {name} is empty: its samples have the shape {tuple(split.x.shape)}")
-            low, high = int(split.y.min()), int(split.y.max())
-            if low < 0 or high >= self.classes:
-                raise UserError(f"{where}: {name} labels run from {low} to {high}; allowed: 0 to {self.classes - 1}")
-            if split.x.is_floating_point() and not bool(split.x.isfinite().all()):
+            if word_of(split.y) == "values" and split.y.shape[1:] != (self.classes,):
+                raise UserError(
+                    f"{where}: {name} has targets of the shape {tuple(split.y.shape)}; allowed: (N, {self.classes})"
+                )
+            if any(t.is_floating_point() and not bool(t.isfinite().all()) for t in (split.x, split.y)):
                 raise UserError(f"{where}: {name} has NaN or infinite values")
-        if unseen := sorted(set(self.test.y.unique().tolist()) - set(self.train.y.unique().tolist())):
+            low, high = float(split.y.min()), float(split.y.max())
+            if word_of(split.y) == "classes" and (low < 0 or high >= self.classes):
+                raise UserError(
+                    f"{where}: {name} labels run from {low:g} to {high:g}; allowed: 0 to {self.classes - 1}"
+                )
+        if word_of(self.train.y) == "classes" and (
+            unseen := sorted(set(self.test.y.unique().tolist()) - set(self.train.y.unique().tolist()))
+        ):
             raise UserError(f"{where}: test has labels that training lacks: {shown(unseen)}")
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"{tuple(self.train.x.shape[1:])} and {tuple(self.test.x.shape[1:])}"
@@ -91,6 +105,13 @@ def reads(files: Callable[..., list[Path]], official: Collection[str] = ()) -> C
     return mark
 
 
+def generated(source: Source) -> Source:
+    """Say that a source reads nothing: its hyperparameters say all about the samples that it makes."""
+    marked: Any = reads(lambda root, **hyperparameters: [])(source)
+    marked.generated = True
+    return marked
+
+
 class SealedTest:
     """The test split, behind a counter: reading it twice in one run is an error of ours, not a warning."""
 
@@ -113,10 +134,18 @@ class Data:
     train: Split
     val: Split
     test: SealedTest
-    classes: int
+    classes: int  # or, of values, how many a sample has
     pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
     normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
     upright: bool = False  # as in Dataset
+    dtype: torch.dtype | None = None  # of the arithmetic; None: torch's default
+
+    @property
+    def task(self) -> Task:
+        """What is asked for."""
+        if word_of(self.train.y) == "values":
+            return Values()
+        return Classes(self.classes, self.train.y.device, self.dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -154,9 +183,13 @@ def prepare(
         )
     order = stratified_order(dataset.train.y, generator)
     labels = dataset.train.y
+    if word_of(labels) == "values" and (label_noise or corruption == "random_labels"):
+        wrong = "corruption=random_labels" if corruption == "random_labels" else f"label_noise={label_noise}"
+        raise UserError(f"data.{wrong} draws other classes, and this data set has values: leave it out")
     if corruption == "random_labels":
         labels = random_labels(labels, dataset.classes)
-    labels = noisy_labels(labels, dataset.classes, label_noise, seed)
+    if word_of(labels) == "classes":
+        labels = noisy_labels(labels, dataset.classes, label_noise, seed)
     x, test_x = corrupted_pixels(corruption, dataset.train.x, dataset.test.x)
     train, val = Split(x, labels)[order[n_val : n_val + n_train]], Split(x, dataset.train.y)[order[:n_val]]
     return Data(
@@ -174,8 +207,10 @@ def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
     """A random order of the samples of which every prefix holds the classes in their overall proportions (to one each).
 
     Each class is shuffled and its members spread evenly over [0, 1), with a random offset for the class; the order is
-    by that position.
+    by that position. Values have no proportions: any order.
     """
+    if word_of(labels) == "values":
+        return torch.randperm(len(labels), generator=generator)
     position = torch.empty(len(labels), dtype=torch.float64)
     for label in labels.unique().tolist():
         members = (labels == label).nonzero().squeeze(1)

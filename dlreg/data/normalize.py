@@ -60,9 +60,22 @@ class Whiten(nn.Module):
         return ((x.flatten(1) - self.mean) @ self.matrix).view_as(x)
 
 
+class ToDouble(nn.Module):
+    """x -> x in float64: augmented pixels are float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convert a batch."""
+        return x.double()
+
+
 def to_unit(x: Tensor) -> Tensor:
     """uint8 pixels to float32 in [0, 1]; floats pass unchanged."""
     return x.float().mul_(1 / 255) if x.dtype == torch.uint8 else x
+
+
+def at_least_single(outputs: Tensor) -> Tensor:
+    """What a network gave in half precision as float32; float64 stays."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
 
 
 def channel_mean(x: Tensor) -> Tensor:

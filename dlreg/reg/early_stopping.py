@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -25,7 +26,8 @@ class EarlyStopping(Regularizer):
     best weights had; the schedule follows the larger set's epochs. `retrain=loss` (Algorithm 7.3) goes on from the best
     weights on both, with a fresh optimizer and schedule, until the validation loss falls below the training loss at the
     stop, at most `epochs` more epochs; a remark says if it did not get there. Either way nothing is left to validate:
-    the second part's rows of the history and the run have no validation figures.
+    the second part's rows of the history and the run have no validation figures. Of values `val_error` is the mean squared
+    error.
     """
 
     needs_validation = True
@@ -48,23 +50,29 @@ class EarlyStopping(Regularizer):
             return first
         everything = Split(*(torch.cat([a, b]) for a, b in zip(_pair(data.train), _pair(data.val), strict=True)))
         more = dataclasses.replace(data, train=everything)
-        epoch = best_epoch([row[self.monitor] for row in first.history], self.min_delta)
+        epoch = best_epoch([self._watched(row) for row in first.history], self.min_delta)
         if self.retrain == "steps":
             steps = epoch * first.steps_per_epoch
             second = fit(dataclasses.replace(more, val=data.val[:0]), steps=steps)
             text = f"{self.name}: trained again on training and validation set for {steps} updates"
         else:
-            target = float(nn.functional.cross_entropy(logits(first.last, data.train.x), data.train.y))
+            target = float(first.criterion(logits(first.last, data.train.x), data.train.y))
             second = fit(more, start=first.last.state_dict(), note={self.name: target})
             reached = second.history[-1]["val_loss"] < target
             text = f"{self.name}: validation loss {'fell below' if reached else 'did not reach'} {target:.4g} in "
             text += f"{len(second.history)} more epochs"
         later = [
-            {**row, "epoch": row["epoch"] + len(first.history), "val_loss": None, "val_error": None}
+            {key: None if key.startswith("val_") else value for key, value in row.items()}
+            | {"epoch": row["epoch"] + len(first.history)}
             for row in second.history
         ]
-        remarks = [*first.remarks, *second.remarks, text]
-        return Fitted(second.last, None, first.history + later, second.steps_per_epoch, True, remarks)
+        return dataclasses.replace(
+            second,
+            best_val=None,
+            history=first.history + later,
+            saw_val=True,
+            remarks=[*first.remarks, *second.remarks, text],
+        )
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing seen yet."""
@@ -73,7 +81,7 @@ class EarlyStopping(Regularizer):
 
     def end_epoch(self, model: nn.Module, history: History) -> bool:
         """Compare with the best so far; when going on after the stop, with the training loss there."""
-        value, best = history[-1][self.monitor], self.state["best"]
+        value, best = self._watched(history[-1]), self.state["best"]
         target = self.context.note.get(self.name)
         if target is not None:
             return history[-1]["val_loss"] < target
@@ -85,6 +93,10 @@ class EarlyStopping(Regularizer):
         else:
             self.state["wait"] += 1
         return self.state["wait"] >= self.patience
+
+    def _watched(self, row: dict[str, Any]) -> float | None:
+        key = "val_mse" if self.monitor == "val_error" and "val_mse" in row else self.monitor
+        return row[key]
 
     @property
     def decides(self) -> bool:
@@ -99,11 +111,11 @@ class EarlyStopping(Regularizer):
         return model
 
 
-def best_epoch(values: list[float], min_delta: float) -> int:
+def best_epoch(values: Sequence[float | None], min_delta: float) -> int:
     """The epoch, from 1, whose weights early stopping keeps."""
     best, epoch = None, 0
     for i, value in enumerate(values, 1):
-        if best is None or value < best - min_delta:
+        if value is not None and (best is None or value < best - min_delta):
             best, epoch = value, i
     return epoch
 

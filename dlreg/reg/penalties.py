@@ -69,6 +69,10 @@ class L2(WeightPenalty):
         """(alpha / 2) sum w^2."""
         return half_squares([(a, w.value) for a, w in self.terms(model)])
 
+    def squares(self, model: nn.Module) -> list[tuple[float, nn.Parameter]]:
+        """The strengths and the weights."""
+        return [(a, w.parameter) for a, w in self.terms(model)]
+
 
 class L1(WeightPenalty):
     """$$loss + alpha sum |w|$$: the lasso.

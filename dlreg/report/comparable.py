@@ -29,7 +29,8 @@ def other_data(row: Sequence[Result], control: Sequence[Result]) -> str | None:
 
 
 def _tested(row: Sequence[Result]) -> int | None:
-    return next((r.test["last"]["samples"] for r in row if r.test and r.test.get("last")), None)
+    last = next((found for r in row if r.test and (found := r.test.get("last"))), None)
+    return int(last["samples"] or 0) if last else None
 
 
 def repeated(done: Sequence[Result]) -> str | None:

@@ -10,7 +10,7 @@ from dlreg.report.metrics import METRICS
 from dlreg.run.result import Result
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 
 def runs_frame(results: Iterable[Result]) -> pd.DataFrame:

@@ -11,7 +11,13 @@ from dlreg.report.svg import Chart, dash, pen_class
 from dlreg.report.table import Row, Table, curve
 from dlreg.report.target import Reached, titles
 
-CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
+CURVES = {
+    "train_loss": "training loss",
+    "train_error": "training error %",
+    "val_error": "validation error %",
+    "train_mse": "training MSE",
+    "val_mse": "validation MSE",
+}
 
 
 def page(table: Table) -> str:

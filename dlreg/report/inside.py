@@ -84,7 +84,7 @@ def address(image: Tensor) -> str:
 @torch.no_grad()
 def regions(opened: Opened, split: Split) -> Markup | None:
     """Which class the model gives to each point of the plane, stronger where it is surer, and the samples; two features."""
-    if opened.data.shape != (2,):
+    if opened.data.shape != (2,) or split.y.is_floating_point():
         return None
     low, high = split.x.amin(0), split.x.amax(0)
     room = 0.08 * (high - low).clamp(min=1e-6)

@@ -104,7 +104,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
 
     `protocol` adds lines of its own to the footer.
     """
-    question = question or Question()
+    question = (question or Question()).of([r for group in groups for r in group.results])
     metric = METRICS[question.metrics[0]]
     controls = [g.against if g.against is not None else base if i != base else None for i, g in enumerate(groups)]
     names = [Row(group.label, {}, {}).name for group in groups]
@@ -187,5 +187,5 @@ def arranged(table: Table) -> Table:
 
 
 def _status(group: Group) -> dict[str, int]:
-    counts = Counter(r.status for r in group.results)
+    counts: Counter[str] = Counter(r.status for r in group.results)
     return {s: counts[s] for s in STATUSES if counts[s]} | ({"missing": group.missing} if group.missing else {})

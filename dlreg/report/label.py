@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlreg.config.schema import GROUPS, walk
-from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
-from dlreg.ui import percent
+from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result, figure_of
+from dlreg.ui import told
 
-PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
+NAMES = {"error": "error", "mse": "squared error"}  # of what a task is measured by, in a line of text
+PLAIN = ("none", "default", "constant", "cross_entropy", "sgd", "")  # what a baseline is made of
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, str]:
@@ -120,5 +121,6 @@ def outcome(result: Result) -> str:
     if result.status != "done":
         return f"{result.status}: {result.message}"
     assert result.test
-    error, seconds = percent(result.test["last"]["error"]), result.seconds or 0.0
-    return f"test error {error}  ({seconds:.1f} s)"
+    last = result.test["last"]
+    assert last
+    return f"test {NAMES[figure_of(last)]} {told(last)}  ({result.seconds or 0.0:.1f} s)"

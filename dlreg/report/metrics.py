@@ -53,6 +53,12 @@ def _right(wrong: Of) -> Of:
     return value
 
 
+def _nll(result: Result, select: Select) -> float | None:
+    """The mean cross entropy of classes: the loss itself in runs that do not name it apart."""
+    metrics = result.test[select] if result.test else None
+    return metrics.get("nll", metrics["loss"]) if metrics and "error" in metrics else None
+
+
 def _gap(result: Result, select: Select) -> float | None:
     test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
     return None if test is None or train is None else test - train
@@ -67,13 +73,17 @@ METRICS = {
     "accuracy": Metric("test accuracy %", _right(_TEST), "higher", limits=RATE, counted=True, per_image=-1),
     "top5_error": Metric("top-5 error %", _TOP5, "lower", limits=RATE, counted=True),
     "top5_accuracy": Metric("top-5 accuracy %", _right(_TOP5), "higher", limits=RATE, counted=True),
-    "nll": Metric("test NLL", _of_split("test", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "nll": Metric("test NLL", _nll, "lower", digits=4, limits=_POSITIVE),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
     "val_error": Metric("val error %", _VAL, "lower", limits=RATE),
     "val_accuracy": Metric("val accuracy %", _right(_VAL), "higher", limits=RATE),
     "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),
     "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE),
     "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "test_mse": Metric("test MSE", _of_split("test", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4, limits=(-math.inf, 1.0)),
+    "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "gap": Metric("gap", _gap, "lower"),
     "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE),
 }

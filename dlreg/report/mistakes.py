@@ -23,8 +23,8 @@ def brier(found: Predictions) -> float:
 
     It runs from 0 to 2; of two classes, this is twice what is sometimes called so.
     """
-    one_hot = np.eye(found.probabilities.shape[1])[found.labels]
-    return float(np.square(found.probabilities.astype(float) - one_hot).sum(1).mean())
+    one_hot = np.eye(found.beliefs.shape[1])[found.labels]
+    return float(np.square(found.beliefs.astype(float) - one_hot).sum(1).mean())
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def reliability(found: Predictions) -> list[Bin]:
     """Confidence and accuracy in 15 bins of the confidence, empty ones left out. Guo et al. (2017), eq. 1 and 2,
     https://arxiv.org/abs/1706.04599
     """
-    confidence = found.probabilities.astype(float).max(1)
+    confidence = found.beliefs.astype(float).max(1)
     right = found.labels == found.predicted
     member = np.clip(np.ceil(confidence * BINS).astype(int), 1, BINS) - 1
     return [
@@ -61,5 +61,5 @@ def calibration_error(bins: list[Bin]) -> float:
 def worst(found: Predictions, most: int = 24) -> list[int]:
     """The mistakes that the model was surest of, the surest first."""
     mistaken = np.flatnonzero(found.labels != found.predicted)
-    sure = found.probabilities[mistaken, found.predicted[mistaken]].astype(float)
+    sure = found.beliefs[mistaken, found.predicted[mistaken]].astype(float)
     return [int(i) for i in mistaken[np.argsort(-sure, kind="stable")][:most]]

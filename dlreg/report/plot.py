@@ -20,6 +20,7 @@ from dlreg.report.budget import budget
 from dlreg.report.dots import dots
 from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
 from dlreg.report.frame import COLOURS
+from dlreg.report.html import CURVES
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
@@ -28,7 +29,6 @@ Kind = Literal["curves", "dots", "sweep", "tuning"]
 KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning")
 Style = Literal["png", "svg", "pdf"]
 MARKERS = "os^Dv<>P"
-CURVES = {"train_loss": "training loss", "train_error": "training error %", "val_error": "validation error %"}
 
 
 def draw(table: Table, kind: Kind, style: Style) -> bytes:
@@ -124,10 +124,9 @@ def _sweep(table: Table) -> Figure:
         )  # fmt: skip
         if name != beside:
             train = [(v, METRICS[beside].stat(row.runs, table.select)) for v, row in points]
-            known = [(v, s.mean) for v, s in train if s]
-            axes.plot(
-                *zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=prefix + METRICS[beside].title
-            )
+            if known := [(v, s.mean) for v, s in train if s]:
+                label = prefix + METRICS[beside].title
+                axes.plot(*zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=label)
     for row in table.rows:
         if (flat := row.metrics[name]) and number(row.label.get(parameter, "")) is None:
             axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))

@@ -17,7 +17,7 @@ from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Select
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,24 @@ class Predicted:
     metrics: dict[str, Any]
 
     def frame(self) -> pd.DataFrame:
-        """`index, true, predicted` and a column of probabilities for each class."""
+        """`index, true, predicted` and a column of probabilities for each class; values are numbered if there are several."""
         import pandas as pd
 
         found = self.predictions
-        true, said = ([self.names[i] for i in classes] for classes in (found.labels, found.predicted))
-        columns: dict[str, Any] = {"index": range(len(true)), "true": true, "predicted": said}
-        return pd.DataFrame(columns | {f"p({name})": found.probabilities[:, i] for i, name in enumerate(self.names)})
+        columns: dict[str, Any] = {"index": range(len(found.labels))}
+        if found.labels.ndim > 1:
+            several = found.labels.shape[1] > 1
+            for i in range(found.labels.shape[1]):
+                columns |= {f"true {i}" if several else "true": found.labels[:, i]}
+                columns |= {f"predicted {i}" if several else "predicted": found.predicted[:, i]}
+            return pd.DataFrame(columns)
+        columns |= {
+            "true": [self.names[i] for i in found.labels],
+            "predicted": [self.names[i] for i in found.predicted],
+        }
+        if found.probabilities is not None:
+            columns |= {f"p({name})": found.probabilities[:, i] for i, name in enumerate(self.names)}
+        return pd.DataFrame(columns)
 
 
 def predicted(run: str, words: Sequence[str], folders: Sequence[str] = (), select: Select = "last") -> Predicted:
@@ -68,7 +79,8 @@ def predicted(run: str, words: Sequence[str], folders: Sequence[str] = (), selec
 def as_csv(found: Predicted) -> str:
     """The frame as CSV; a class name that a spreadsheet would run as a formula is disarmed."""
     frame = found.frame()
-    frame[["true", "predicted"]] = frame[["true", "predicted"]].map(disarmed)
+    words = frame.select_dtypes(exclude="number").columns
+    frame[words] = frame[words].map(disarmed)
     return frame.rename(columns=disarmed).to_csv(index=False, lineterminator="\n", float_format="%.6g").rstrip("\n")
 
 

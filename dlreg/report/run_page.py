@@ -20,7 +20,7 @@ from dlreg.report.svg import Chart
 from dlreg.report.table import curve
 from dlreg.run.predictions import Predictions, predictions
 from dlreg.run.reopen import Opened, reopen
-from dlreg.run.result import Result
+from dlreg.run.result import Result, figure_of
 from dlreg.ui import percent
 
 BATCH = 512  # training samples that the layers are measured on
@@ -33,6 +33,7 @@ MOST = 20  # classes whose confusions fit a page
 HISTORY = {  # panel -> the columns of the history that it shows
     "loss": {"training": "train_loss", "validation": "val_loss"},
     "error %": {"training": "train_error", "validation": "val_error"},
+    "squared error": {"training": "train_mse", "validation": "val_mse"},
     "learning rate": {"": "lr"},
 }
 
@@ -61,10 +62,12 @@ def _summary(result: Result) -> list[tuple[str, str]]:
         return [("Outcome", outcome(result)), *(("Note", text) for text in result.remarks)]
     last, best = result.test["last"], result.test["best_val"]
     assert last
+    figure = figure_of(last)
+    name, shown = ("error", percent) if figure == "error" else ("squared error", "{:.4g}".format)
     found = {
-        "Test error": percent(last["error"]),
-        "At the best epoch on validation": percent(best["error"]) if best else "",
-        "Training error": percent(result.train["error"]),
+        f"Test {name}": shown(last[figure]),
+        "At the best epoch on validation": shown(best[figure]) if best else "",
+        f"Training {name}": shown(result.train[figure]),
         "Time": f"{result.seconds or 0.0:.1f} s for {len(result.history)} epochs",
         "Parameters": f"{result.parameters or 0:,}",
     }
@@ -96,11 +99,21 @@ def _of_model(result: Result) -> list[Section]:
     except UserError as error:
         opened, why = None, f"Not shown: {error}"
     found = predictions(result) or (opened and opened.predict(opened.test)[0])
-    names = opened.names if opened else [str(i) for i in range(found.probabilities.shape[1])] if found else []
-    sections = [_by_class(found, names), _calibration(found)] if found else []
+    if found and found.labels.ndim > 1:
+        found = None  # values: there are no classes to be mistaken
+    names = (
+        opened.names
+        if opened
+        else [str(i) for i in range(1 + int(max(found.labels.max(), found.predicted.max())))]
+        if found
+        else []
+    )
+    sections = [_by_class(found, names)] if found else []
+    if found and found.probabilities is not None:
+        sections.append(_calibration(found))
     if opened is None:
         return [*sections, Section("Pictures and weights", why)]
-    if found:
+    if found and found.probabilities is not None:
         sections.insert(1, _worst(found, opened))
     first = "The first member of the committee. " if hasattr(opened.model, "members") else ""
     if plane := inside.regions(opened, opened.test):
@@ -137,7 +150,7 @@ def _worst(found: Predictions, opened: Opened) -> Section:
     which = worst(found)
     captions = [
         f"#{i}: {opened.names[found.labels[i]]}, said {opened.names[said]} "
-        f"({100 * float(found.probabilities[i, said]):.0f}\N{NO-BREAK SPACE}%)"
+        f"({100 * float(found.beliefs[i, said]):.0f}\N{NO-BREAK SPACE}%)"
         for i in which
         for said in [int(found.predicted[i])]
     ]

@@ -81,6 +81,6 @@ def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:
     scale = 100 if key.endswith("error") else 1
     for run in runs:
         for entry in run.history:
-            if entry.get(key) is not None:
-                by_epoch.setdefault(entry["epoch"], []).append(scale * entry[key])
+            if (value := entry.get(key)) is not None:
+                by_epoch.setdefault(int(entry["epoch"] or 0), []).append(scale * value)
     return [(epoch, stat) for epoch in sorted(by_epoch) if (stat := Stat.of(by_epoch[epoch]))]

@@ -29,6 +29,8 @@ def resolve(settings: Settings) -> Settings:
     precision = settings.precision
     if precision == "auto":
         precision = "bf16" if kind == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp64" and kind == "mps":
+        raise UserError("precision=fp64 is not available on mps; give fp32, or device=cpu")
     return settings.model_copy(update={"device": device, "precision": precision})
 
 

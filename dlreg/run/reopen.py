@@ -19,10 +19,11 @@ from dlreg.config.check import settings as checked
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
+from dlreg.data.task import word_of
 from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS
-from dlreg.run.evaluate import evaluate
+from dlreg.run.evaluate import Criterion, evaluate
 from dlreg.run.machine import autocast, resolve
 from dlreg.run.parts import load, make_chain, make_data, make_parts
 from dlreg.run.predictions import Predictions
@@ -40,6 +41,7 @@ class Opened:
     settings: Settings
     data: Data
     model: nn.Module
+    criterion: Criterion
     names: tuple[str, ...]  # of the classes
     select: Select = "last"
 
@@ -50,11 +52,14 @@ class Opened:
 
     def predict(self, split: Split) -> tuple[Predictions, dict[str, Any]]:
         """What the model says of samples, through the very function that evaluated it, and the metrics."""
-        logits: list[Tensor] = []
-        metrics = evaluate(self.model, split, autocast(self.settings), logits.append)
-        whole = torch.cat(logits)
-        arrays = (split.y, whole.argmax(1), whole.double().softmax(1))
-        return Predictions(*(np.asarray(tensor.cpu()) for tensor in arrays)), metrics
+        kept: list[Tensor] = []
+        metrics = evaluate(self.model, split, self.criterion, autocast(self.settings), kept.append)
+        outputs = torch.cat(kept).cpu()
+        if word_of(split.y) == "values":
+            return Predictions(np.asarray(split.y.cpu()), np.asarray(outputs), None), metrics
+        knows = getattr(self.criterion, "softmax", True)
+        probabilities = np.asarray(outputs.double().softmax(1)) if knows else None
+        return Predictions(np.asarray(split.y.cpu()), np.asarray(outputs.argmax(1)), probabilities), metrics
 
 
 def reopen(run: str | Path, select: Select = "last", root: str | None = None) -> Opened:
@@ -77,9 +82,10 @@ def reopen(run: str | Path, select: Select = "last", root: str | None = None) ->
         settings = settings.model_copy(update={"data": settings.data | {"root": root}})
     dataset = load(settings.data)
     data = make_data(settings, dataset)
-    model = _filled(structure(settings, data), folder, select)
+    made = structure(settings, data)
+    model = _filled(made, folder, select)
     names = dataset.names or tuple(map(str, range(dataset.classes)))
-    return Opened(result, folder, settings, data, model.eval(), names, select)
+    return Opened(result, folder, settings, data, model.eval(), made.criterion, names, select)
 
 
 def run_folder(run: str | Path) -> Path:
@@ -119,8 +125,9 @@ def _untrained(settings: Settings, data: Data, *, note: dict[str, Any] | None = 
     parts = make_parts(settings, data, settings.seed if seed is None else seed)
     parts.context.note = note or {}
     best = copy.deepcopy(parts.model) if len(data.val) else None  # before `finish`, as the loop keeps it
-    row = {"epoch": 1} | dict.fromkeys(("train_loss", "train_error", "val_loss", "val_error", "lr", "seconds"), 0.0)
-    return Fitted(parts.reg.finish(parts.model), best, [row], 1)
+    keys = ("train_loss", "train_error", "train_mse", "val_loss", "val_error", "val_mse", "lr", "seconds")
+    row = {"epoch": 1} | dict.fromkeys(keys, 0.0)
+    return Fitted(parts.reg.finish(parts.model), best, [row], 1, criterion=parts.criterion)
 
 
 def _filled(made: Fitted, folder: Path, select: Select) -> nn.Module:

@@ -123,7 +123,7 @@ def plan(asked: Request) -> Plan:
     if budget not in study.budgets:
         allowed = ", ".join(study.budgets)
         raise UserError(f"budget={budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
-    level = study.budgets[budget]  # type: ignore[index]
+    level = study.budgets[budget]
     seeds = list(level.seeds if asked.seeds is None else asked.seeds)
     if asked.looks:
         seeds = list(range(asked.looks.max_seeds))

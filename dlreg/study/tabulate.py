@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
@@ -45,7 +46,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         groups,
         labels.index(study.baseline) if study.baseline else None,
         Question(
-            list(dict.fromkeys([*study.columns, "gap", "seconds"])),
+            list(dict.fromkeys([*study.columns, *_added(study.columns)])),
             study.select,
             margin or study.margin,
             population,
@@ -79,6 +80,11 @@ def _by_hand(planned: Plan) -> str:
         f"{len(others) + 1}, as far as it is known: these rows were tabulated before at {counts} seeds. The 5 % of the "
         "verdicts holds for one look alone, at seeds that were chosen beforehand; seeds=auto spends it over several"
     )
+
+
+def _added(columns: Sequence[str]) -> tuple[str, ...]:
+    """What a study shows without being asked; a gap is between errors."""
+    return ("seconds",) if "test_mse" in columns else ("gap", "seconds")
 
 
 def _published(cell: PublishedCell, planned: Plan) -> Published:

@@ -14,11 +14,13 @@ from dlreg.study.spaces import Setting, Space, count, grid, sampled
 from dlreg.ui import percent
 
 COUNTERPARTS = {  # what is judged -> what chooses: (split, key, its name), never of the test set
-    "nll": ("val", "loss", "validation NLL"),
+    "nll": ("val", "nll", "validation NLL"),
     "ece": ("val", "ece", "validation ECE"),
     "top5_error": ("val", "top5_error", "validation top-5 error"),
     "train_error": ("train", "error", "training error"),
     "train_loss": ("train", "loss", "training loss"),
+    "train_mse": ("train", "mse", "training MSE"),
+    **dict.fromkeys(["test_mse", "r2", "val_mse"], ("val", "mse", "validation MSE")),
 }
 ERROR = ("val", "error", "validation error")  # for all else
 
@@ -60,7 +62,7 @@ class Criterion:
     @property
     def percent(self) -> bool:
         """Whether it is shown as a percentage: errors and ECE are fractions in results."""
-        return self._counterpart[1] != "loss"
+        return self._counterpart[1] not in ("loss", "nll", "mse")
 
     def told(self, result: Result) -> str:
         """One line about how a run of a trial ended: what chooses, and not the test error."""
@@ -86,7 +88,7 @@ class Criterion:
     def _of(self, result: Result) -> tuple[float, float] | None:
         split, key, _ = self._counterpart
         found = result.train if split == "train" else result.val[self.select] if result.val else None
-        value = found.get(key) if found and result.status == "done" else None
+        value = found.get(key, found["loss"] if key == "nll" else None) if found and result.status == "done" else None
         return (value, found["loss"] or 0.0) if found and value is not None else None
 
 
