@@ -11,7 +11,7 @@ from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError
 
-DESCRIPTION = """What the model of a finished run predicts: a CSV of true and predicted classes with probabilities, or of values.
+DESCRIPTION = """What the model of a finished run predicts, as CSV: true and predicted classes with probabilities, or values.
 
   dlreg predict outputs/RUN -o predictions.csv                       its own test set
   dlreg predict RUN data.root=DIR                                    its data, which were moved
