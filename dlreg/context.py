@@ -58,6 +58,7 @@ class Context:
         self.progress = Progress(0, 1, 1)
         self.lr = 0.0
         self.optimizer_decay = 0.0  # the weight decay that the optimizer has of its own
+        self.softmax = True  # the network's outputs are logits
         self.note: dict[str, Any] = {}
         self.rehearsal = False  # what a technique does now and then, it does now: every second step
         self._epoch = 0

@@ -8,6 +8,7 @@ from pydantic import Field
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Negative = Annotated[float, Field(lt=0)]
 AtLeastOne = Annotated[float, Field(ge=1)]
 Inside = Annotated[float, Field(gt=0, lt=1)]  # strictly between 0 and 1
 Survival = Annotated[float, Field(gt=0, le=1)]  # probability of keeping

@@ -8,7 +8,7 @@ from dlreg.config.options import conf_dir, options
 from dlreg.config.schema import GROUPS
 
 PACKAGE = Path(dlreg.__file__).parent
-TECHNIQUES = ("init", "norm", "optimizer", "schedule", "reg", "aug", "model", "data")
+TECHNIQUES = ("init", "norm", "optimizer", "schedule", "loss", "reg", "aug", "model", "data")
 WINGS = ("commands", "landscape", "study", "report", "run", "config")  # from the top down: arrows point down
 SEAMS = {
     ("reg", "model"),
@@ -16,7 +16,11 @@ SEAMS = {
     ("aug", "reg"),
     ("aug", "model"),
 }  # the only roads between technique packages
-BASES = {"data": ("base", "normalize"), "reg": ("base",), "schedule": ("base",)}  # all that config and the loop know
+BASES = {
+    "data": ("base", "normalize", "task"),
+    "reg": ("base",),
+    "schedule": ("base",),
+}  # all that config and the loop know
 
 
 def imports(path):
@@ -95,7 +99,7 @@ def test_no_circles():
 
 
 def test_the_loop_knows_no_technique():
-    for file in ("loop.py", "batches.py"):
+    for file in ("loop.py", "step.py", "batches.py"):
         for name in imports(PACKAGE / "run" / file):
             parts = name.split(".")[1:]
             if parts and parts[0] in TECHNIQUES:

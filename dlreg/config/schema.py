@@ -29,8 +29,19 @@ GROUPS = {
     "norm": Group("torch.nn:Module", ("layer",)),
     "optimizer": Group("torch.optim:Optimizer", ("params",)),
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
+    "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
+}
+
+# Groups that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
+LATER: dict[str, dict[str, Any]] = {
+    "loss": {
+        "name": "cross_entropy",
+        "class_weight": "none",
+        "class_beta": 0.9999,
+        "_target_": "dlreg.loss.softmax.CrossEntropy",
+    }
 }
 
 
@@ -45,6 +56,7 @@ class Settings(BaseModel):
     norm: dict[str, Any]
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
+    loss: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
     seed: Natural

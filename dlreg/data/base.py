@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlreg.context import derive_seed
 from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
 from dlreg.data.normalize import channel_mean, normalization
+from dlreg.data.task import Classes, Task, Values, word_of
 from dlreg.errors import UserError, shown
 from dlreg.hyper import Fraction
 
@@ -23,7 +24,7 @@ Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "wh
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their labels: x `(N, C, H, W)` uint8 images (or float features of any shape), y `(N,)` int64."""
+    """x: uint8 images `(N, C, H, W)`, or float features of any shape. y: classes `(N,)` int64, or values `(N, K)` floats."""
 
     x: Tensor
     y: Tensor
@@ -112,10 +113,18 @@ class Data:
     train: Split
     val: Split
     test: SealedTest
-    classes: int
+    classes: int  # or, of values, how many a sample has
     pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
     normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
     upright: bool = False  # as in Dataset
+    dtype: torch.dtype | None = None  # of the arithmetic; None: torch's default
+
+    @property
+    def task(self) -> Task:
+        """What is asked for."""
+        if word_of(self.train.y) == "values":
+            return Values()
+        return Classes(self.classes, self.train.y.device, self.dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -65,6 +65,11 @@ def to_unit(x: Tensor) -> Tensor:
     return x.float().mul_(1 / 255) if x.dtype == torch.uint8 else x
 
 
+def at_least_single(outputs: Tensor) -> Tensor:
+    """What a network gave in half precision as float32; float64 stays."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+
+
 def channel_mean(x: Tensor) -> Tensor:
     """The mean of each channel of images `(N, C, H, W)`, as `(C, 1, 1)`; of each feature of other data."""
     return _over_positions(_moments(x)[0]).float()

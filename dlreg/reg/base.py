@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlreg.context import Context
@@ -26,6 +27,7 @@ class Fitted:
     steps_per_epoch: int = 0
     saw_val: bool = False  # it trained on the validation set, which measures nothing any more
     remarks: list[str] = field(default_factory=list)  # what a technique's `train` has to say
+    criterion: Callable[..., Tensor] = F.cross_entropy  # its loss: (outputs, targets, reduction="mean")
 
 
 # fit(data) trains one model from scratch. Keyword arguments change that: `seed` (another one than the run's), `start` (the
@@ -43,6 +45,7 @@ class Regularizer:
     revision: ClassVar[int] = 1  # raised when the same settings come to mean something else: such runs are then others
     stream: ClassVar[str] = "noise"  # the family of random numbers it draws from
     needs_validation: ClassVar[bool] = False  # it chooses by the validation set
+    needs_classes: ClassVar[bool] = False  # it means nothing where targets are values
     needs_gradient: ClassVar[bool] = True  # its `gradient`, if it has one, would be missed where no gradient is taken
     rank: ClassVar[int] = (
         0  # of its `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
@@ -81,7 +84,7 @@ class Regularizer:
         return model
 
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Each step, before the forward pass: x `(N, ...)` in [0, 1], y class probabilities `(N, K)`."""
+        """Each step, before the forward pass: x `(N, ...)` in [0, 1], y class probabilities or values `(N, K)`."""
         return x, y
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:

@@ -81,7 +81,7 @@ class MCDropout(Dropout):
     match weight scaling (a lecture says 10-20). `mean=arithmetic` averages the predicted probabilities,
     `mean=geometric` their logarithms, renormalized: for softmax regression its limit *is* weight scaling (Goodfellow et
     al. 2016, eq. 7.52-7.66, https://www.deeplearningbook.org/contents/regularization.html). During training, validation
-    uses weight scaling, one pass; what is tested is the average.
+    uses weight scaling, one pass; what is tested is the average. Outputs that are no logits are averaged themselves.
     """
 
     def __init__(
@@ -120,9 +120,12 @@ class MCDropout(Dropout):
                 return None
             self.sampling = True
             try:
-                draws = torch.stack([model(*inputs).log_softmax(1) for _ in range(self.k)])
+                draws = torch.stack([model(*inputs) for _ in range(self.k)])
             finally:
                 self.sampling = False
+            if not self.context.softmax:
+                return draws.mean(0)
+            draws = draws.log_softmax(2)
             return draws.mean(0) if self.mean == "geometric" else draws.logsumexp(0) - math.log(self.k)
 
         return hook

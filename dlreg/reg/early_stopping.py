@@ -54,7 +54,7 @@ class EarlyStopping(Regularizer):
             second = fit(dataclasses.replace(more, val=data.val[:0]), steps=steps)
             text = f"{self.name}: trained again on training and validation set for {steps} updates"
         else:
-            target = float(nn.functional.cross_entropy(logits(first.last, data.train.x), data.train.y))
+            target = float(first.criterion(logits(first.last, data.train.x), data.train.y))
             second = fit(more, start=first.last.state_dict(), note={self.name: target})
             reached = second.history[-1]["val_loss"] < target
             text = f"{self.name}: validation loss {'fell below' if reached else 'did not reach'} {target:.4g} in "
@@ -63,8 +63,13 @@ class EarlyStopping(Regularizer):
             {**row, "epoch": row["epoch"] + len(first.history), "val_loss": None, "val_error": None}
             for row in second.history
         ]
-        remarks = [*first.remarks, *second.remarks, text]
-        return Fitted(second.last, None, first.history + later, second.steps_per_epoch, True, remarks)
+        return dataclasses.replace(
+            second,
+            best_val=None,
+            history=first.history + later,
+            saw_val=True,
+            remarks=[*first.remarks, *second.remarks, text],
+        )
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Nothing seen yet."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dlreg.context import derive_seed
 from dlreg.data.base import Data
+from dlreg.errors import UserError
 from dlreg.hyper import Count
 from dlreg.reg.base import Fit, Fitted, History, Regularizer
 from dlreg.reg.predict import logits
@@ -20,20 +21,24 @@ Combine = Literal["average", "vote"]
 
 
 class Committee(nn.Module):
-    """Members that predict together, as the logarithm of probabilities.
+    """Members that predict together, as the logarithm of probabilities; without a softmax, as the mean of the outputs.
 
     average: the mean of the members' probabilities. vote: (votes + 1) / (k + K) for k members and K classes, the rule of
     succession: its order is that of the votes, and a class without a vote has a finite loss. Ties go to the lower class.
     """
 
-    def __init__(self, members: Sequence[nn.Module], combine: Combine) -> None:
+    def __init__(self, members: Sequence[nn.Module], combine: Combine, softmax: bool = True) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self.combine = combine
+        self.combine, self.softmax = combine, softmax
+        if combine == "vote" and not softmax:
+            raise UserError("combine=vote needs a loss with a softmax, such as cross_entropy; give combine=average")
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ...) -> log probabilities (N, K)."""
+        """(N, ...) -> log probabilities, or outputs, (N, K)."""
         outputs = torch.stack([member(x) for member in self.members])
+        if not self.softmax:
+            return outputs.mean(0)
         if self.combine == "average":
             return outputs.log_softmax(2).logsumexp(0) - math.log(len(self.members))
         votes = nn.functional.one_hot(outputs.argmax(2), outputs.shape[2]).sum(0)
@@ -81,10 +86,13 @@ class Bagging(Regularizer):
         bags = [torch.randint(n, (n,), generator=generator).to(data.train.y.device) for _ in range(self.k)]
         fits = [fit(dataclasses.replace(data, train=data.train[bag])) for bag in bags]
         fitted = together(fits, self.combine)
-        error, covered = out_of_bag([one.last for one in fits], bags, data, self.combine)
+        softmax = getattr(fitted.criterion, "softmax", True)
+        error, covered = out_of_bag([one.last for one in fits], bags, data, self.combine, softmax)
         if error is not None:
-            fitted.history[-1]["oob_error"] = error
-            fitted.remarks.append(f"{self.name}: out-of-bag error {error:.2%} on {covered:,} of {n:,} training samples")
+            figure = data.task.figure
+            text = f"error {error:.2%}" if figure == "error" else f"squared error {error:.4g}"
+            fitted.history[-1][f"oob_{figure}"] = error
+            fitted.remarks.append(f"{self.name}: out-of-bag {text} on {covered:,} of {n:,} training samples")
         return fitted
 
 
@@ -93,28 +101,33 @@ def together(fits: Sequence[Fitted], combine: Combine) -> Fitted:
     if len(fits) == 1:
         return fits[0]
     best = [one.best_val for one in fits if one.best_val is not None]
-    return Fitted(
-        Committee([one.last for one in fits], combine),
-        Committee(best, combine) if len(best) == len(fits) else None,
-        _mean_history([one.history for one in fits]),
-        fits[0].steps_per_epoch,
-        any(one.saw_val for one in fits),
-        list(dict.fromkeys(text for one in fits for text in one.remarks)),
+    softmax = getattr(fits[0].criterion, "softmax", True)
+    return dataclasses.replace(
+        fits[0],
+        last=Committee([one.last for one in fits], combine, softmax),
+        best_val=Committee(best, combine, softmax) if len(best) == len(fits) else None,
+        history=_mean_history([one.history for one in fits]),
+        saw_val=any(one.saw_val for one in fits),
+        remarks=list(dict.fromkeys(text for one in fits for text in one.remarks)),
     )
 
 
 def out_of_bag(
-    models: Sequence[nn.Module], bags: Sequence[Tensor], data: Data, combine: Combine
+    models: Sequence[nn.Module], bags: Sequence[Tensor], data: Data, combine: Combine, softmax: bool = True
 ) -> tuple[float | None, int]:
     """The error on the samples that some bag missed, each predicted by those bags' models; how many there are."""
-    scores = torch.zeros(len(data.train), data.classes, device=data.train.y.device)
+    targets = data.task.targets(data.train.y)
+    scores, votes = torch.zeros_like(targets), torch.zeros_like(targets[:, :1])
     for model, bag in zip(models, bags, strict=True):
         missed = torch.ones(len(data.train), dtype=torch.bool, device=bag.device).index_fill_(0, bag, False)
         if bool(missed.any()):
-            scores[missed] += logits(Committee([model], combine), data.train.x[missed]).exp()
-    covered = scores.sum(1) > 0
-    wrong = scores[covered].argmax(1) != data.train.y[covered]
-    return (float(wrong.double().mean()) if len(wrong) else None), len(wrong)
+            outputs = logits(Committee([model], combine, softmax), data.train.x[missed])
+            scores[missed] += outputs.exp() if softmax else outputs
+            votes[missed] += 1
+    covered = votes[:, 0] > 0
+    wrong = data.task.missed(scores[covered] / votes[covered], targets[covered])
+    n = int(covered.sum())
+    return (float(wrong) / n if n else None), n
 
 
 def _mean_history(histories: Sequence[History]) -> History:

@@ -18,6 +18,8 @@ class LabelSmoothing(Regularizer):
     eps there is $eps K / (K - 1)$ here.
     """
 
+    needs_classes = True
+
     def __init__(self, *, eps: Fraction, form: Literal["torch", "lecture"]) -> None:
         self.eps, self.form = eps, form
 

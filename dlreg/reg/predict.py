@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dlreg.data.normalize import to_unit
+from dlreg.data.normalize import at_least_single, to_unit
 
 BATCH = 2000
 
@@ -14,4 +14,4 @@ BATCH = 2000
 def logits(model: nn.Module, x: Tensor) -> Tensor:
     """The model's logits in evaluation mode, on samples as the data set holds them."""
     model.eval()
-    return torch.cat([model(to_unit(part)) for part in x.split(BATCH)]).float()
+    return at_least_single(torch.cat([model(to_unit(part)) for part in x.split(BATCH)]))

@@ -9,7 +9,7 @@ from dlreg.config.schema import GROUPS, walk
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA, Result
 from dlreg.ui import percent
 
-PLAIN = ("none", "default", "constant", "sgd", "")  # what a baseline is made of
+PLAIN = ("none", "default", "constant", "cross_entropy", "sgd", "")  # what a baseline is made of
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, str]:

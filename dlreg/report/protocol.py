@@ -69,7 +69,7 @@ def _shared(results: Sequence[Result]) -> str:
     common = {k: v for k, v in described[0].items() if all(words.get(k) == v for words in described)}
     parts = []
     for key, value in common.items():
-        if "." in key or (value in ("none", "default", "constant") and key in GROUPS):
+        if "." in key or (value in ("none", "default", "constant", "cross_entropy") and key in GROUPS):
             continue
         inner = [
             f"{k.split('.', 1)[1]} {v}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlreg.data.task import word_of
 from dlreg.reg.base import Fitted
 
 WEIGHTS = "weights"
@@ -20,13 +21,18 @@ def pack_weights(fitted: Fitted) -> bytes:
     return packed({name: model.state_dict() for name, model in models.items() if model})
 
 
-def pack_predictions(labels: Tensor, logits: dict[str, list[Tensor]]) -> bytes:
-    """The logits of each selection, batch by batch, as a compressed `.npz`: probabilities in half precision."""
-    arrays = {"labels": _small(labels)}
-    for name, parts in logits.items():
+def pack_predictions(y: Tensor, outputs: dict[str, list[Tensor]], softmax: bool) -> bytes:
+    """The outputs of each selection, batch by batch, as a compressed `.npz`.
+
+    Of values what was predicted; of classes which, and with a softmax the probabilities, in half precision.
+    """
+    values = word_of(y) == "values"
+    arrays = {"labels": y.cpu().numpy() if values else _small(y)}
+    for name, parts in outputs.items():
         whole = torch.cat(parts)
-        arrays[f"predicted_{name}"] = _small(whole.argmax(1))
-        arrays[f"probabilities_{name}"] = whole.softmax(1).half().cpu().numpy()
+        arrays[f"predicted_{name}"] = whole.cpu().numpy() if values else _small(whole.argmax(1))
+        if softmax:
+            arrays[f"probabilities_{name}"] = whole.softmax(1).half().cpu().numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlreg.data.base import Split
-from dlreg.data.normalize import to_unit
+from dlreg.data.normalize import at_least_single, to_unit
+from dlreg.data.task import word_of
 from dlreg.errors import Diverged
 
+Criterion = Callable[..., Tensor]  # (outputs, targets, reduction="mean")
 EVAL_BATCH = 2000
 ECE_BINS = 15
 
@@ -22,14 +24,14 @@ class Tally:
     """Sums over an epoch, kept on the device and read every `CHECK` steps: one wait instead of one per step."""
 
     def __init__(self, first_step: int) -> None:
-        self.loss, self.wrong, self.samples, self.next_step = 0.0, 0, 0, first_step
+        self.loss, self.missed, self.samples, self.next_step = 0.0, 0.0, 0, first_step
         self._clear()
 
-    def add(self, objective: Tensor, loss: Tensor, wrong: Tensor, size: int) -> None:
+    def add(self, objective: Tensor, loss: Tensor, missed: Tensor, size: int) -> None:
         """Remember one step's numbers without reading them."""
         self.objectives.append(objective)
         self.losses.append(loss)
-        self.wrongs.append(wrong)
+        self.misses.append(missed)
         self.sizes.append(size)
 
     def flush(self) -> float:
@@ -41,7 +43,7 @@ class Tally:
         if len(bad):
             raise Diverged(self.next_step + int(bad[0]))
         self.loss += float(losses @ torch.tensor(self.sizes, dtype=torch.float64))
-        self.wrong += int(torch.stack(self.wrongs).sum())
+        self.missed += float(torch.stack(self.misses).sum())
         self.samples += sum(self.sizes)
         self.next_step += len(self.sizes)
         self._clear()
@@ -50,7 +52,7 @@ class Tally:
     def _clear(self) -> None:
         self.objectives: list[Tensor] = []
         self.losses: list[Tensor] = []
-        self.wrongs: list[Tensor] = []
+        self.misses: list[Tensor] = []
         self.sizes: list[int] = []
 
 
@@ -58,42 +60,90 @@ class Tally:
 def evaluate(
     model: nn.Module,
     split: Split,
+    criterion: Criterion = F.cross_entropy,
     autocast: AbstractContextManager[Any] | None = None,
     keep: Callable[[Tensor], None] | None = None,
 ) -> dict[str, float | None]:
-    """Mean cross-entropy, error, top-5 error (None under 6 classes) and calibration error in evaluation mode, as fractions.
+    """The mean loss and the metrics of the task in evaluation mode: see `OfClasses` and `OfValues`.
 
-    `ece` is the expected calibration error, sum_b |B_b|/N |accuracy(B_b) - confidence(B_b)| over 15 bins of equal width of
-    the confidence max softmax (Guo et al. 2017, eq. 3, https://arxiv.org/abs/1706.04599). `keep` is given the logits of
-    each batch.
+    `keep` is given the outputs of each batch.
     """
     model.eval()
     device = next(model.parameters()).device
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
-    bins = torch.zeros(ECE_BINS, dtype=torch.float64, device=device)
-    classes = 0
+    sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, device)
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
-        y = y.to(device)
         with autocast or nullcontext():
-            logits = model(to_unit(x.to(device)))
-        logits = logits.float()
+            outputs = model(to_unit(x.to(device)))
+        outputs = at_least_single(outputs)
         if keep:
-            keep(logits)
-        classes = logits.shape[1]
+            keep(outputs)
+        sums.add(outputs, y.to(device))
+    return {**sums.metrics(len(split)), "samples": len(split)}
+
+
+class OfClasses:
+    """loss, error, top5_error (None under 6 classes), nll and ece (None where the loss knows no softmax), as fractions.
+
+    `nll` is the mean cross entropy whatever the loss; `ece` the expected calibration error, sum_b |B_b|/N |accuracy(B_b) -
+    confidence(B_b)| over 15 bins of equal width of the confidence max softmax (Guo et al. 2017, eq. 3,
+    https://arxiv.org/abs/1706.04599).
+    """
+
+    def __init__(self, criterion: Criterion, device: torch.device) -> None:
+        self.criterion, self.classes = criterion, 0
+        self.softmax = getattr(criterion, "softmax", True)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=device)
+        self.bins = torch.zeros(ECE_BINS, dtype=torch.float64, device=device)
+
+    def add(self, logits: Tensor, y: Tensor) -> None:
+        """Outputs `(N, K)` and classes `(N,)`."""
+        self.classes = logits.shape[1]
         right = logits.argmax(1) == y  # as in training, also between equals
-        among = right | (logits.topk(min(5, classes), 1).indices == y.unsqueeze(1)).any(1)
-        sums += torch.stack(
-            [F.cross_entropy(logits, y, reduction="sum"), right.logical_not().sum(), among.logical_not().sum()]
-        )
+        among = right | (logits.topk(min(5, self.classes), 1).indices == y.unsqueeze(1)).any(1)
+        losses = self.criterion(logits, y, reduction="sum"), F.cross_entropy(logits, y, reduction="sum")
+        self.sums += torch.stack([*losses, right.logical_not().sum(), among.logical_not().sum()])
         confidence = logits.softmax(1).amax(1).double()
         member = F.one_hot((confidence * ECE_BINS).ceil().long().clamp(1, ECE_BINS) - 1, ECE_BINS).double()
-        bins += (right.double() - confidence) @ member
-    loss, error, top5 = (sums / len(split)).tolist()
-    ece = float(bins.abs().sum()) / len(split)
-    return {
-        "loss": loss,
-        "error": error,
-        "top5_error": top5 if classes > 5 else None,
-        "ece": ece,
-        "samples": len(split),
-    }
+        self.bins += (right.double() - confidence) @ member
+
+    def metrics(self, n: int) -> dict[str, float | None]:
+        """Of the n samples that were added."""
+        loss, nll, error, top5 = (self.sums / n).tolist()
+        ece = float(self.bins.abs().sum()) / n
+        return {
+            "loss": loss,
+            "error": error,
+            "top5_error": top5 if self.classes > 5 else None,
+            "nll": nll if self.softmax else None,
+            "ece": ece if self.softmax else None,
+        }
+
+
+class OfValues:
+    """loss, mse (the mean over samples and values) and r2, 1 - sum of squared errors / sum of squares about the mean.
+
+    r2 is None where all values are equal.
+    """
+
+    def __init__(self, criterion: Criterion, device: torch.device) -> None:
+        self.criterion = criterion
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.errors: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def add(self, outputs: Tensor, y: Tensor) -> None:
+        """Outputs and values `(N, K)`."""
+        self.loss += self.criterion(outputs, y, reduction="sum")
+        self.errors.append((outputs.double() - y.double()).square())
+        self.values.append(y.double())
+
+    def metrics(self, n: int) -> dict[str, float | None]:
+        """Of the n samples that were added."""
+        errors, values = torch.cat(self.errors), torch.cat(self.values)
+        spread = (values - values.mean(0)).square().sum()
+        r2 = 1 - errors.sum() / spread if spread > 0 else None
+        return {
+            "loss": float(self.loss) / n,
+            "mse": float(errors.mean()),
+            "r2": None if r2 is None else float(r2),
+        }

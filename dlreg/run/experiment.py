@@ -14,11 +14,12 @@ from typing import Any
 
 import filelock
 import torch
+from torch import nn
 
 from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.context import Context
-from dlreg.data.base import Data
+from dlreg.data.base import Data, Split
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
@@ -27,7 +28,7 @@ from dlreg.run.evaluate import evaluate
 from dlreg.run.fitter import Fitter
 from dlreg.run.loop import Report
 from dlreg.run.machine import autocast, resolve
-from dlreg.run.parts import idle_norm, load, make_chain, make_data
+from dlreg.run.parts import idle_norm, idle_weights, load, make_chain, make_data
 from dlreg.run.predictions import PREDICTIONS
 from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
@@ -127,7 +128,7 @@ class Experiment:
     def _run(self, data: Data, report: Report) -> Result:
         settings, folder = self.settings, self.folder
         fitter = Fitter(settings, folder, report)
-        fitter.remarks += filter(None, [idle_norm(settings, data)])
+        fitter.remarks += filter(None, [idle_norm(settings, data), idle_weights(settings, data)])
         result = Result(self.run_id, "done", self.config, versions=versions(), git=git_state())
         result.fingerprint = fingerprint(settings)
         result.test_reads = self._test_reads_so_far()
@@ -193,20 +194,23 @@ def claim(folder: Path) -> AbstractContextManager[Any]:
 
 def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> dict[str, bytes]:
     """Training and validation in evaluation mode, and the test set, once. Returns what is kept beside the numbers."""
-    cast = autocast(settings)
+
+    def measured(model: nn.Module, split: Split, keep: Any = None) -> dict[str, float | None]:
+        return evaluate(model, split, fitted.criterion, autocast(settings), keep)
+
     models = {"last": fitted.last, "best_val": fitted.best_val}
-    result.train = evaluate(fitted.last, data.train, cast)
+    result.train = measured(fitted.last, data.train)
     clean = len(data.val) and not fitted.saw_val
-    result.val = {k: evaluate(m, data.val, cast) if m and clean else None for k, m in models.items()}
+    result.val = {k: measured(m, data.val) if m and clean else None for k, m in models.items()}
     test = data.test.open()
     result.test_reads += data.test.reads
     result.test_set = split_digest(test)
     logits: dict[str, list[torch.Tensor]] = {k: [] for k, m in models.items() if m}
-    result.test = {k: evaluate(m, test, cast, logits[k].append) if m else None for k, m in models.items()}
+    result.test = {k: measured(m, test, logits[k].append) if m else None for k, m in models.items()}
     numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
     if not all(math.isfinite(loss or 0.0) for loss in numbers):
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))
-    kept = {PREDICTIONS: pack_predictions(test.y, logits)}
+    kept = {PREDICTIONS: pack_predictions(test.y, logits, getattr(fitted.criterion, "softmax", True))}
     return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 
 

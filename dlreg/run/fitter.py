@@ -14,9 +14,10 @@ from dlreg.config.schema import Settings
 from dlreg.data.base import Data
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import packed
-from dlreg.run.loop import Parts, Report, fit
+from dlreg.run.loop import Report, fit
 from dlreg.run.parts import make_loop, make_parts
 from dlreg.run.provenance import fingerprint
+from dlreg.run.step import Parts
 
 
 class Fitter:

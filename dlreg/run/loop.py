@@ -1,42 +1,29 @@
-"""The training loop. It knows torch and the eight verbs of a regularizer, and no technique by name."""
+"""The training loop: epochs, checkpoints, validation. It knows no technique by name."""
 
 from __future__ import annotations
 
 import copy
 import functools
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
-from dlreg.context import Context, Progress
+from dlreg.context import Progress
 from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged
-from dlreg.reg.base import Chain, Fitted, History
+from dlreg.reg.base import Fitted, History
 from dlreg.run.batches import batches, steps_per_epoch
 from dlreg.run.evaluate import Tally, evaluate
+from dlreg.run.result import figure_of
+from dlreg.run.step import Parts, forward, frozen_statistics, train_step
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
-
-
-@dataclass
-class Parts:
-    """What one fit works with, each part set up and on the device."""
-
-    model: nn.Module
-    optimizer: Optimizer
-    reg: Chain
-    context: Context
-    autocast: AbstractContextManager[Any] = field(default_factory=nullcontext)
-    criterion: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy  # (logits, targets) -> the mean loss
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,7 @@ class Report(Protocol):
     """Who is told how the fit goes."""
 
     def step(self, done: float, loss: float) -> None:
-        """`done` epochs (with the fraction), the latest cross-entropy."""
+        """`done` epochs (with the fraction), the latest loss."""
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One row of the history."""
@@ -68,50 +55,6 @@ class Checkpoint(Protocol):
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep it."""
-
-
-def train_step(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One update on x `(N, ...)` and class probabilities y `(N, K)`.
-
-    An optimizer says with `order` which derivatives it uses: 0 none, 1 (unless it says otherwise) gradients, 2 gradients
-    that can be differentiated again. Returns the objective, the loss without penalties and the number of errors before
-    the update, still on the device.
-    """
-    model, optimizer, reg = parts.model, parts.optimizer, parts.reg
-    x, y = reg.batch(model, x, y)
-    order = getattr(optimizer, "order", 1)
-    seen: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def closure() -> Tensor:  # SAM calls it twice, L-BFGS many times
-        optimizer.zero_grad()
-        with frozen_statistics(model) if seen else nullcontext():
-            logits, loss, objective = forward(parts, x, y)
-        if order > 1:
-            _backward_with_graph(objective, model)
-        elif order:
-            objective.backward()
-        if order:
-            reg.gradient(model)
-        if not seen:
-            wrong = (logits.detach().argmax(1) != y.argmax(1)).sum()
-            seen.append((objective.detach(), loss.detach(), wrong))
-        return objective
-
-    optimizer.step(closure)  # type: ignore[arg-type]  # torch's annotation says float, its optimizers take a tensor
-    if not seen:
-        raise TypeError(f"{type(optimizer).__name__}.step does not call the closure that it is given")
-    reg.project(model)
-    return seen[0]
-
-
-def forward(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The logits, the mean loss, and the objective: the loss with the penalties."""
-    with parametrize.cached():  # one draw of a noisy weight, however often it is asked for
-        with parts.autocast:
-            logits = parts.model(x)
-        logits = logits.to(y.dtype)
-        loss = parts.criterion(logits, y)
-        return logits, loss, loss + parts.reg.penalty(parts.model, x, y, logits)
 
 
 def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkpoint) -> Fitted:
@@ -145,7 +88,7 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
         checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
-    return Fitted(reg.finish(model), best_val, history, per_epoch)
+    return Fitted(reg.finish(model), best_val, history, per_epoch, criterion=parts.criterion)
 
 
 def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Report) -> dict[str, Any]:
@@ -156,7 +99,7 @@ def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Re
     context.begin_epoch(epoch)
     started = time.perf_counter()
     model.train()
-    targets = torch.eye(data.classes, device=context.device)
+    task = data.task
     order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
     tally = Tally(first_step)
@@ -165,22 +108,24 @@ def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Re
         context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
-        x, y = to_unit(data.train.x[index]), targets[data.train.y[index]]
+        x, y = to_unit(data.train.x[index]), task.targets(data.train.y[index])
         tally.add(*train_step(parts, x, y), len(index))
         if len(tally.sizes) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
     _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
-    val = evaluate(model, data.val, parts.autocast) if len(data.val) else {"loss": None, "error": None}
+    val: dict[str, float | None] = {"loss": None, task.figure: None}
+    if len(data.val):
+        val = evaluate(model, data.val, parts.criterion, parts.autocast)
     if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
         raise Diverged(context.progress.step)
     return {
         "epoch": epoch + 1,
         "train_loss": tally.loss / tally.samples,
-        "train_error": tally.wrong / tally.samples,
+        f"train_{task.figure}": tally.missed / tally.samples,
         "val_loss": val["loss"],
-        "val_error": val["error"],
+        f"val_{task.figure}": val[task.figure],
         "lr": context.lr,
         "seconds": time.perf_counter() - started,
         "images_per_second": tally.samples / trained,
@@ -190,43 +135,23 @@ def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Re
 def whole_gradient(parts: Parts, data: Data, loop: Loop) -> None:
     """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
     parts.optimizer.zero_grad()
-    targets = torch.eye(data.classes, device=parts.context.device)
+    task = data.task
     order = list(batches("cyclic", data.train.y, loop.batch_size, parts.context))
     samples = sum(map(len, order))
     for index in order:
-        x, y = parts.reg.batch(parts.model, to_unit(data.train.x[index]), targets[data.train.y[index]])
+        x, y = parts.reg.batch(parts.model, to_unit(data.train.x[index]), task.targets(data.train.y[index]))
         with frozen_statistics(parts.model):
             _, _, objective = forward(parts, x, y)
         (objective * (len(index) / samples)).backward()
     parts.reg.gradient(parts.model)
 
 
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
-    tracking: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
-    for module in tracking:
-        module.track_running_stats = False
-    try:
-        yield
-    finally:
-        for module in tracking:
-            module.track_running_stats = True
-
-
-def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
-    """`backward` whose gradients can be differentiated again; torch warns of leaks when `backward` itself does it."""
-    params = [p for p in model.parameters() if p.requires_grad]
-    grads = torch.autograd.grad(objective, params, create_graph=True, allow_unused=True)
-    for p, grad in zip(params, grads, strict=True):
-        p.grad = grad
-
-
 def _improved(history: History) -> bool:
-    """Whether the last epoch has the lowest validation error so far; the loss decides between equals."""
-    if history[-1]["val_error"] is None:
+    """Whether the last epoch has the lowest validation error, or squared error, so far; the loss decides between equals."""
+    figure = f"val_{figure_of(history[-1], 'val_')}"
+    if history[-1][figure] is None:
         return False
-    *before, last = [(row["val_error"], row["val_loss"]) for row in history]
+    *before, last = [(row[figure], row["val_loss"]) for row in history]
     return not before or last < min(before)
 
 

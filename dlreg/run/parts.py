@@ -17,14 +17,18 @@ from dlreg.config.build import build
 from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
+from dlreg.errors import UserError
+from dlreg.loss.base import Loss, class_weights
 from dlreg.model.blocks import weight_layers
 from dlreg.norm.layers import none
 from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
-from dlreg.run.loop import Loop, Parts
+from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
 
+COMMON_LOSS = [p.name for p in inspect.signature(class_weights).parameters.values() if p.kind is p.KEYWORD_ONLY]
 COMMON_DATA = [p.name for p in inspect.signature(prepare).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
@@ -82,16 +86,50 @@ def make_schedule(settings: Settings) -> Callable[[Progress], float]:
     return functools.partial(multiplier, build("schedule", settings.schedule), warmup=settings.schedule["warmup"])
 
 
+def make_criterion(settings: Settings, data: Data) -> Loss:
+    """The loss, with the weights of the classes of this training set.
+
+    Raises:
+        UserError: it is not of what the data set holds.
+    """
+    node, task = settings.loss, data.task.word
+    criterion: Loss = build("loss", node)
+    if task not in criterion.tasks:
+        fitting = "mse or mae" if task == "values" else "cross_entropy"
+        raise UserError(
+            f"loss={node['name']} is of {' or '.join(criterion.tasks)}, and data={settings.data['name']} has {task}; "
+            f"give loss={fitting}"
+        )
+    weighing = {key: node[key] for key in COMMON_LOSS}
+    if task == "values" and node["class_weight"] != "none":
+        raise UserError(
+            f"loss.class_weight={node['class_weight']} weighs classes, and data={settings.data['name']} has values; give none"
+        )
+    counts = data.train.y.bincount(minlength=data.classes) if task == "classes" else torch.zeros(0)
+    criterion.begin(task, class_weights(counts, **weighing))
+    return criterion
+
+
+def idle_weights(settings: Settings, data: Data) -> str | None:
+    """One line if classes were to be weighed and all weigh the same."""
+    word = settings.loss["class_weight"]
+    if word == "none" or make_criterion(settings, data).weights is not None:
+        return None
+    return f"loss.class_weight={word} changed nothing: no class weighs more than another"
+
+
 def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     """What one fit works with, each set up and on the device."""
     context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright, data.train.x)
+    criterion, missed = make_criterion(settings, data), data.task.missed
+    context.softmax = criterion.softmax
     model = make_model(settings, data, seed).to(context.device)
     reg = make_chain(settings)
     reg.begin("chain", context)
     model = reg.setup(model)
     optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
     context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
-    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings))
+    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
 
 
 def make_loop(settings: Settings, n: int, steps: int | None = None) -> Loop:

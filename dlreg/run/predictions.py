@@ -18,11 +18,11 @@ PREDICTIONS = "predictions.npz"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one model, in the order of the test set: true and predicted classes `(N,)`, probabilities `(N, K)` to 3 digits."""
+    """Of one model, in the order of the test set: true and predicted classes `(N,)`, or values `(N, K)`."""
 
     labels: np.ndarray
     predicted: np.ndarray
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None  # of the classes, `(N, K)`, to 3 digits; None where the loss knows none
 
 
 def predictions(result: Result, select: Select = "last") -> Predictions | None:
@@ -30,11 +30,11 @@ def predictions(result: Result, select: Select = "last") -> Predictions | None:
     arrays = _intact(result.folder, result.files.get(PREDICTIONS))
     if arrays is None or f"predicted_{select}" not in arrays:
         return None
-    return Predictions(arrays["labels"], arrays[f"predicted_{select}"], arrays[f"probabilities_{select}"])
+    return Predictions(arrays["labels"], arrays[f"predicted_{select}"], arrays.get(f"probabilities_{select}"))
 
 
 def wrong(result: Result, select: Select = "last") -> np.ndarray | None:
-    """Which test samples it got wrong, `(N,)` bool, in their order; None as in `predictions`."""
+    """Which test samples it got wrong, `(N,)` bool, in their order; None as in `predictions`, and of values."""
     return _wrong(result.folder, result.files.get(PREDICTIONS), select)
 
 
@@ -43,7 +43,8 @@ def _wrong(folder: Path | None, checksum: str | None, select: Select) -> np.ndar
     arrays = _intact(folder, checksum)
     if arrays is None or f"predicted_{select}" not in arrays:
         return None
-    return np.asarray(arrays["labels"] != arrays[f"predicted_{select}"])
+    labels, predicted = arrays["labels"], arrays[f"predicted_{select}"]
+    return None if labels.dtype.kind == "f" else np.asarray(labels != predicted)
 
 
 def _intact(folder: Path | None, checksum: str | None) -> Mapping[str, np.ndarray] | None:

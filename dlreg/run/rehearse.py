@@ -14,8 +14,9 @@ from dlreg.data.base import Data
 from dlreg.errors import Diverged, UserError
 from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
-from dlreg.run.loop import Parts, fit
+from dlreg.run.loop import fit
 from dlreg.run.parts import make_chain, make_loop, make_parts
+from dlreg.run.step import Parts
 
 EPOCHS = 2  # the second is the later half of training, when some techniques begin
 SAMPLES = 2
@@ -93,6 +94,10 @@ def _check_chain(chain: Chain, data: Data) -> None:
     for i, part in enumerate(parts):
         if part.needs_unit and len(data.shape) == 3 and not 0 <= low <= high <= 1:
             raise UserError(f"{part.name} needs images with values from 0 to 1, and these run from {low:g} to {high:g}")
+        if part.needs_classes and data.task.word == "values":
+            raise UserError(
+                f"{part.name} changes the probabilities of classes, and this data set has values: leave it out"
+            )
         if part.needs_validation and not len(data.val):
             raise UserError(f"{part.name} chooses by the validation set, but data.val_size=0 leaves none")
         inner = next((p.name for p in parts[i + 1 :] if p.makes_committee), None)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from dlreg import durable
-from dlreg.config.schema import GROUPS
+from dlreg.config.schema import GROUPS, LATER
 
 FORMAT = 1  # of result.json and of what run_id hashes; a change that alters results of the same config raises it
 Select = Literal["last", "best_val"]  # which epoch's numbers
@@ -23,17 +23,32 @@ FINAL = ("done", "diverged")  # a run with such a status is not run again
 NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights")
 NOT_IDENTITY_DATA = ("root", "download")
 
+FIGURES = ("error", "mse")  # what is told of every run beside its loss: of classes, of values
+
+
+def figure_of(numbers: Mapping[str, Any], prefix: str = "") -> str:
+    """Which of `FIGURES` metrics have, or with `prefix="val_"` a row of the history.
+
+    Raises:
+        ValueError: none.
+    """
+    for figure in FIGURES:
+        if f"{prefix}{figure}" in numbers:
+            return figure
+    raise ValueError(f"there is no {' or '.join(prefix + figure for figure in FIGURES)}")
+
 
 def _metrics(found: dict[str, Any]) -> dict[str, Any]:
-    if not {"loss", "error"} <= found.keys() or not 0 <= (found["error"] or 0.0) <= 1:
-        raise ValueError("metrics must have a loss, and an error between 0 and 1")
+    if "loss" not in found or (found[figure_of(found)] or 0.0) < 0 or (found.get("error") or 0.0) > 1:
+        raise ValueError("metrics must have a loss, and an error between 0 and 1 or a squared error")
     if not (isinstance(samples := found.get("samples", 1), int) and samples > 0):
         raise ValueError("metrics must be of at least one sample")
     return found
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:
-    if missing := {"epoch", "train_loss", "train_error", "val_loss", "val_error"} - found.keys():
+    figure = figure_of(found, "val_")
+    if missing := {"epoch", "train_loss", "val_loss", f"train_{figure}"} - found.keys():
         raise ValueError(f"an epoch lacks {sorted(missing)[0]}")
     return found
 
@@ -45,7 +60,8 @@ def _selected(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _described(config: dict[str, Any]) -> dict[str, Any]:
-    """What tables read of a config is there, and of its kind."""
+    """A config, the groups that it is too old for filled in, if what tables read of it is there and of its kind."""
+    config = LATER | config
     for group, entry in GROUPS.items():
         nodes = config.get(group)
         inner = nodes.values() if entry.stack and isinstance(nodes, dict) else [nodes]
@@ -67,7 +83,7 @@ Selected = Annotated[dict[str, Metrics | None], AfterValidator(_selected)]
 
 @dataclass
 class Result:
-    """One run. Losses are mean cross-entropies, errors fractions, times seconds; numbers of a run not done are None."""
+    """One run. Losses are means of its own loss, errors fractions, times seconds; numbers of a run not done are None."""
 
     run_id: str
     status: Status
@@ -105,8 +121,8 @@ class Unreadable:
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a config that can change the result. The device counts by type, not by index."""
-    kept = {k: v for k, v in config.items() if k not in NOT_IDENTITY}
+    """The part of a config that can change the result, as the first runs wrote it. The device counts by type, not by index."""
+    kept = {k: v for k, v in config.items() if k not in NOT_IDENTITY and LATER.get(k) != v}
     kept["data"] = {k: v for k, v in kept["data"].items() if k not in NOT_IDENTITY_DATA}
     kept["device"] = str(kept["device"]).split(":")[0]
     return kept
