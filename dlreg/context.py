@@ -65,6 +65,7 @@ class Context:
         self.criterion: Callable[..., torch.Tensor] = (
             F.cross_entropy
         )  # (outputs, targets, reduction="mean") -> the loss
+        self.pool: torch.Tensor | None = None  # samples without a label, as the data set holds them
         self.watching = True  # the pass through the network is that of the batch, not one of a technique's own
         self.note: dict[str, Any] = {}
         self.rehearsal = False  # what a technique does now and then, it does now: every second step

@@ -46,6 +46,8 @@ LATER: dict[str, dict[str, Any]] = {
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
 }
 
+LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
+
 
 class Settings(BaseModel):
     """One experiment, checked: the tree of `conf/config.yaml` after composition, each single option with its `name`."""

@@ -6,10 +6,12 @@ dropped, no random number of another technique is drawn. Its gradient is with re
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import kl_div
 
 from dlreg.attack.base import Ascent, Ball, Norm
+from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
 from dlreg.hyper import Count, Fraction, NonNegative, Positive
 from dlreg.passes import as_it_predicts
@@ -84,18 +86,26 @@ class PGD(Adversarial):
 
 
 class Smooth(Regularizer):
-    """Its outputs are to stay as they are next to a sample: what compares them needs a softmax."""
+    """Adds a cost of outputs that asks for no label, and so can be had of samples without one."""
 
     needs_classes = True
+    needs_softmax: bool = True
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Refuse outputs that are no logits."""
-        if not self.context.softmax:
+        if self.needs_softmax and not self.context.softmax:
             raise UserError(
-                f"reg={self.name} compares probabilities, and this loss has none; give one with a softmax, such as "
+                f"reg={self.name} works with probabilities, and this loss has none; give one with a softmax, such as "
                 "cross_entropy"
             )
         return model
+
+    def draw(self, n: int) -> Tensor | None:
+        """n samples of those without a label, with replacement; None where every sample has one."""
+        pool = self.context.pool
+        if pool is None:
+            return None
+        return to_unit(pool[torch.randint(len(pool), (n,), device=pool.device, generator=self.generator)])
 
 
 class TRADES(Smooth):
