@@ -33,7 +33,7 @@ class Loss:
         raise NotImplementedError
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """The mean or the sum over samples, or each of them. Targets are `(N, K)`, or whole numbers `(N,)` that name classes."""
+        """Mean or sum over samples, or each of them. Targets are `(N, K)`, or whole numbers `(N,)` that name classes."""
         if not targets.is_floating_point():
             targets = F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
         losses = self.each(outputs, targets)
