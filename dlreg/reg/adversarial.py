@@ -89,7 +89,11 @@ class Smooth(Regularizer):
     """Adds a cost of outputs that asks for no label, and so can be had of samples without one."""
 
     needs_classes = True
-    needs_softmax: bool = True
+
+    @property
+    def needs_softmax(self) -> bool:
+        """Whether it works with probabilities."""
+        return True
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Refuse outputs that are no logits."""

@@ -57,7 +57,7 @@ class Attacker:
         """How many are wrong: as they are, under the last kind of attack alone (its first run), and on each rung."""
         with as_it_predicts(model):
             clean = wrong = alone = self._wrong(model, x, y)
-            counts = []
+            counts: list[Tensor] = []
             for ascents in self.attack.rungs.values():
                 for i, ascent in enumerate(ascents):
                     first = i == 0 and not counts[1:]
