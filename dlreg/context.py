@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 
 class Progress(NamedTuple):
@@ -59,6 +62,11 @@ class Context:
         self.lr = 0.0
         self.optimizer_decay = 0.0  # the weight decay that the optimizer has of its own
         self.softmax = True  # the network's outputs are logits
+        self.criterion: Callable[..., torch.Tensor] = (
+            F.cross_entropy
+        )  # (outputs, targets, reduction="mean") -> the loss
+        self.pool: torch.Tensor | None = None  # samples without a label, as the data set holds them
+        self.watching = True  # the pass through the network is that of the batch, not one of a technique's own
         self.note: dict[str, Any] = {}
         self.rehearsal = False  # what a technique does now and then, it does now: every second step
         self._epoch = 0
@@ -69,6 +77,15 @@ class Context:
         self._epoch = epoch
         self._generators.clear()
         torch.manual_seed(derive_seed(self.seed, "torch", epoch))
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around a pass that a technique makes for itself: those that record what the network does look away."""
+        watching, self.watching = self.watching, False
+        try:
+            yield
+        finally:
+            self.watching = watching
 
     def generator(self, name: str, device: torch.device | str | None = None) -> torch.Generator:
         """The stream called `name`, on the fit's device unless told otherwise."""

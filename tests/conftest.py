@@ -21,6 +21,7 @@ SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents
 torch.set_num_threads(1)  # the suite runs on several processes
 
 CLOSED_FORM = ("best_subset", "least_squares", "omp")  # optimizers of linear models, which `test_linear.py` tests
+NEED_A_POOL = ("entropy", "pseudo_label")  # without samples that have no label they are refused
 EVERY_OPTION = [(group, name) for group in GROUPS for name in options(group)]
 
 
@@ -65,6 +66,8 @@ def settings(tmp_path):
             "device=cpu",
             "threads=1",
         ]
+        if any(word in o for o in overrides if o.startswith("reg=") for word in NEED_A_POOL):
+            small.append("data.labelled=100")
         if not any(o.startswith("model=") for o in overrides):
             small.append("model.hidden=[16]")
         return compose(list({o.split("=")[0]: o for o in [*small, *overrides]}.values()))  # the last one counts

@@ -18,7 +18,10 @@ from dlreg.run.evaluate import evaluate
 from dlreg.run.loop import train_step
 
 CATALOGUE = [(g, word) for g in GROUPS if GROUPS[g].stack for word in options(g) if word != "none"]
-SMALL = ["model=resnet", "model.depth=8", "model.width=2", "device=cpu", "data.normalize=unit", "optimizer.lr=0.01"]
+SMALL = [
+    *("model=resnet", "model.depth=8", "model.width=2", "device=cpu"),
+    *("data.normalize=unit", "optimizer.lr=0.01", "data.labelled=12"),
+]
 
 # The strength at which an option leaves every bit as it was: zero, or a bound that nothing reaches.
 NEUTRAL = {
@@ -30,6 +33,8 @@ NEUTRAL = {
     "elastic_net": "alpha=0",
     "ema": "decay=0",
     "ensemble": "k=1",
+    "entropy": "alpha=0",
+    "fgsm": "eps=0",
     "gaussian_dropout": "p=0 input_p=0 conv_p=0",
     "hidden_noise": "sigma=0",
     "input_noise": "sigma=0",
@@ -45,13 +50,18 @@ NEUTRAL = {
     "maxnorm": "c=1e9",
     "mc_dropout": "p=0 input_p=0 conv_p=0",
     "norm_ball": "c=1e9",
+    "pgd": "eps=0",
+    "pseudo_label": "alpha=0",
     "stochastic_depth": "survival=1",
     "swa": "start=1",
     "tie": "alpha=0",
+    "trades": "beta=0",
+    "vat": "alpha=0",
     "weight_decay": "alpha=0",
     "weight_noise": "sigma=0",
 }
 STRONG = {
+    "pseudo_label": "start=0 full=0",
     "clip_norm": "c=0.01",
     "clip_value": "c=0.001",
     "l0": "start=0.5",

@@ -29,7 +29,7 @@ from dlreg.run.fitter import Fitter
 from dlreg.run.loop import forward, train_step
 from dlreg.run.rehearse import rehearse
 
-TINY = ("epochs=2", "batch_size=full", "data.train_size=32", "data.val_size=16", "model.hidden=[6]")
+TINY = ("epochs=2", "batch_size=full", "data.train_size=32", "data.labelled=24", "data.val_size=16", "model.hidden=[6]")
 REGS = [word for word in options("reg") if word != "none"]
 ORDER_0 = ("annealing", "evolution", "random_search")
 STEPWISE = sorted(set(options("optimizer")) - set(CLOSED_FORM))

@@ -30,6 +30,7 @@ GROUPS = {
     "optimizer": Group("torch.optim:Optimizer", ("params",)),
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
     "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
+    "attack": Group("dlreg.attack.ladder:Attack"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
 }
@@ -41,8 +42,11 @@ LATER: dict[str, dict[str, Any]] = {
         "class_weight": "none",
         "class_beta": 0.9999,
         "_target_": "dlreg.loss.softmax.CrossEntropy",
-    }
+    },
+    "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
 }
+
+LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
 
 
 class Settings(BaseModel):
@@ -57,6 +61,7 @@ class Settings(BaseModel):
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     loss: dict[str, Any]
+    attack: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
     seed: Natural

@@ -138,6 +138,7 @@ class Data:
     pixel_mean: Tensor  # of `train`, per channel: (C, 1, 1)
     normalization: nn.Module  # from pixels in [0, 1] to what the model sees; statistics of `train` only
     upright: bool = False  # as in Dataset
+    pool: Tensor | None = None  # samples to train on without a label
     dtype: torch.dtype | None = None  # of the arithmetic; None: torch's default
 
     @property
@@ -162,6 +163,7 @@ def prepare(
     download: bool,
     val_size: Size,
     train_size: Size | None,
+    labelled: Size | None,
     normalize: Normalize,
     label_noise: Fraction,
     corruption: Corruption,
@@ -169,8 +171,10 @@ def prepare(
     """Split off a stratified validation set, cut the rest to `train_size`, take the normalization from what is left.
 
     A size below 1 is a fraction of the official training split, a whole number a count. The split depends on the seed
-    alone, so rows of a table that share a seed share it. `label_noise` and `corruption=random_labels` change the labels
-    that are trained on; validation and test labels stay true. The other corruptions change all images.
+    alone, so rows of a table that share a seed share it. Of the training set `labelled` samples, stratified as well, keep
+    their labels; an epoch goes over these, and the others are the pool of techniques that need no label. `label_noise` and
+    `corruption=random_labels` change the labels that are trained on; validation and test labels stay true. The other
+    corruptions change all images.
     """
     del root, download  # these were for the source
     generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
@@ -192,14 +196,21 @@ def prepare(
         labels = noisy_labels(labels, dataset.classes, label_noise, seed)
     x, test_x = corrupted_pixels(corruption, dataset.train.x, dataset.test.x)
     train, val = Split(x, labels)[order[n_val : n_val + n_train]], Split(x, dataset.train.y)[order[:n_val]]
+    n_labelled = n_train if labelled is None else _count(labelled, n_train)
+    if labelled is not None and not min(dataset.classes, n_train) <= n_labelled <= n_train:
+        raise UserError(
+            f"data.labelled={labelled} asks for {n_labelled} of {n_train} samples; allowed: {dataset.classes} "
+            f"(one of each class) to {n_train}"
+        )
     return Data(
-        train.to(device),
+        Split(train.x[:n_labelled], train.y[:n_labelled]).to(device),
         val.to(device),
         SealedTest(Split(test_x, dataset.test.y)),
         dataset.classes,
         channel_mean(train.x).to(device),
         normalization(normalize, train.x).to(device),
         dataset.upright,
+        train.x[n_labelled:].to(device) if n_labelled < n_train else None,
     )
 
 

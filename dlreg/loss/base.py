@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlreg.hyper import Decay
 
-Reduction = Literal["mean", "sum"]
+Reduction = Literal["mean", "sum", "none"]
 
 
 class Loss:
@@ -34,13 +34,13 @@ class Loss:
         raise NotImplementedError
 
     def __call__(self, outputs: Tensor, targets: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """The mean or the sum over samples. Targets are `(N, K)`, or whole numbers `(N,)` that name classes."""
+        """Mean or sum over samples, or each of them. Targets are `(N, K)`, or whole numbers `(N,)` that name classes."""
         if not targets.is_floating_point():
             targets = F.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
         losses = self.each(outputs, targets)
         if self.weights is not None:
             losses = losses * (targets @ self.weights.to(targets.dtype))
-        return losses.mean() if reduction == "mean" else losses.sum()
+        return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
 
 def class_weights(

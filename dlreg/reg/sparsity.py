@@ -44,7 +44,7 @@ class ActivationPenalty(Regularizer):
     @property
     def _record(self):  # noqa: ANN202
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...], h: Tensor) -> None:
-            if layer.training:
+            if layer.training and self.context.watching:
                 self.seen.append((layer, h))
 
         return hook

@@ -65,7 +65,7 @@ def _gap(result: Result, select: Select) -> float | None:
 
 
 _TEST, _TOP5 = _of_split("test", "error"), _of_split("test", "top5_error")
-_VAL, _TRAIN = _of_split("val", "error"), _of_split("train", "error")
+_VAL, _TRAIN, _ROBUST = _of_split("val", "error"), _of_split("train", "error"), _of_split("test", "robust_error")
 _POSITIVE = (0.0, math.inf)
 
 METRICS = {
@@ -75,6 +75,11 @@ METRICS = {
     "top5_accuracy": Metric("top-5 accuracy %", _right(_TOP5), "higher", limits=RATE, counted=True),
     "nll": Metric("test NLL", _nll, "lower", digits=4, limits=_POSITIVE),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
+    "fgsm_error": Metric("FGSM error %", _of_split("test", "fgsm_error"), "lower", limits=RATE, counted=True),
+    "pgd_error": Metric("PGD error %", _of_split("test", "pgd_error"), "lower", limits=RATE, counted=True),
+    "robust_error": Metric("robust error %", _ROBUST, "lower", limits=RATE, counted=True),
+    "robust_accuracy": Metric("robust accuracy %", _right(_ROBUST), "higher", limits=RATE, counted=True),
+    "val_robust_error": Metric("val robust error %", _of_split("val", "robust_error"), "lower", limits=RATE),
     "val_error": Metric("val error %", _VAL, "lower", limits=RATE),
     "val_accuracy": Metric("val accuracy %", _right(_VAL), "higher", limits=RATE),
     "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),

@@ -33,6 +33,7 @@ from dlreg.run.predictions import PREDICTIONS
 from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
+from dlreg.run.robust import Attacker
 
 
 class Busy(Exception):
@@ -148,6 +149,7 @@ class Experiment:
             fitter.remarks = list(dict.fromkeys([*fitter.remarks, *fitted.remarks]))
             started = time.perf_counter()
             kept = _measure(result, settings, data, fitted)
+            fitter.remarks += result.remarks
             result.history = fitted.history
             result.seconds = fitter.seconds + time.perf_counter() - started
             for name, file in kept.items():
@@ -201,18 +203,25 @@ def claim(folder: Path) -> AbstractContextManager[Any]:
 def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> dict[str, bytes]:
     """Training and validation in evaluation mode, and the test set, once. Returns what is kept beside the numbers."""
 
+    attacker = Attacker.of(settings, fitted.criterion)
+
     def measured(model: nn.Module, split: Split, keep: Any = None) -> dict[str, float | None]:
         return evaluate(model, split, fitted.criterion, autocast(settings), keep)
+
+    def attacked(model: nn.Module, split: Split, keep: Any = None) -> dict[str, float | None]:
+        metrics, (columns, remarks) = measured(model, split, keep), attacker.errors(model, split)
+        result.remarks = list(dict.fromkeys([*result.remarks, *remarks]))
+        return metrics | columns
 
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = measured(fitted.last, data.train)
     clean = len(data.val) and not fitted.saw_val
-    result.val = {k: measured(m, data.val) if m and clean else None for k, m in models.items()}
+    result.val = {k: attacked(m, data.val) if m and clean else None for k, m in models.items()}
     test = data.test.open()
     result.test_reads += data.test.reads
     result.test_set = split_digest(test)
     logits: dict[str, list[torch.Tensor]] = {k: [] for k, m in models.items() if m}
-    result.test = {k: measured(m, test, logits[k].append) if m else None for k, m in models.items()}
+    result.test = {k: attacked(m, test, logits[k].append) if m else None for k, m in models.items()}
     numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
     if not all(math.isfinite(loss or 0.0) for loss in numbers):
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))

@@ -17,12 +17,13 @@ from dlreg.context import Progress
 from dlreg.data.base import Data
 from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged
+from dlreg.passes import frozen_statistics
 from dlreg.reg.base import Fitted, History
 from dlreg.run.batches import batches, steps_per_epoch
 from dlreg.run.evaluate import Tally, evaluate
 from dlreg.run.linear import linear_problem
 from dlreg.run.result import figure_of
-from dlreg.run.step import Parts, forward, frozen_statistics, train_step
+from dlreg.run.step import Parts, forward, train_step
 
 CHECK = 32  # steps between two looks at the losses: each look waits for the device
 

@@ -130,7 +130,8 @@ def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     """What one fit works with, each set up and on the device."""
     context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright, data.train.x)
     criterion, missed = make_criterion(settings, data), data.task.missed
-    context.softmax = criterion.softmax
+    context.pool = data.pool
+    context.criterion, context.softmax = criterion, criterion.softmax
     model = make_model(settings, data, seed).to(context.device)
     reg = make_chain(settings)
     reg.begin("chain", context)

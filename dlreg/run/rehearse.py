@@ -18,6 +18,7 @@ from dlreg.reg.base import Chain, Fitted
 from dlreg.run.linear import check_linear
 from dlreg.run.loop import fit
 from dlreg.run.parts import make_chain, make_loop, make_parts
+from dlreg.run.robust import Attacker, check_attack
 from dlreg.run.step import Parts
 
 EPOCHS = 2  # the second is the later half of training, when some techniques begin
@@ -37,7 +38,9 @@ def rehearse(settings: Settings, data: Data) -> None:
         chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
         _check_chain(chain, data)
-        chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
+        check_attack(settings, data)
+        fitted = chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
+        Attacker.of(settings, fitted.criterion).errors(fitted.last, train)
     except Diverged:
         return  # on two samples, which says nothing of the run
     except WRONG as error:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from dlreg import durable
-from dlreg.config.schema import GROUPS, LATER
+from dlreg.config.schema import GROUPS, LATER, LATER_DATA
 
 FORMAT = 1  # of result.json and of what run_id hashes; a change that alters results of the same config raises it
 Select = Literal["last", "best_val"]  # which epoch's numbers
@@ -123,7 +123,9 @@ class Unreadable:
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a config that can change the result, as the first runs wrote it. The device counts by type, not by index."""
     kept = {k: v for k, v in config.items() if k not in NOT_IDENTITY and LATER.get(k) != v}
-    kept["data"] = {k: v for k, v in kept["data"].items() if k not in NOT_IDENTITY_DATA}
+    kept["data"] = {
+        k: v for k, v in kept["data"].items() if k not in NOT_IDENTITY_DATA and (k, v) not in LATER_DATA.items()
+    }
     kept["device"] = str(kept["device"]).split(":")[0]
     return kept
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from dlreg.context import Context
 from dlreg.data.task import Classes
+from dlreg.passes import frozen_statistics
 from dlreg.reg.base import Chain
 
 
@@ -72,19 +73,6 @@ def forward(parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]
         logits = logits.to(y.dtype)
         loss = parts.criterion(logits, y)
         return logits, loss, loss + parts.reg.penalty(parts.model, x, y, logits)
-
-
-@contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalize by the batch, but let running moments be: passes at trial weights must not leave a trace in them."""
-    tracking: list[Any] = [m for m in model.modules() if getattr(m, "track_running_stats", False)]
-    for module in tracking:
-        module.track_running_stats = False
-    try:
-        yield
-    finally:
-        for module in tracking:
-            module.track_running_stats = True
 
 
 def _backward_with_graph(objective: Tensor, model: nn.Module) -> None:
