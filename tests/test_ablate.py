@@ -16,7 +16,7 @@ from dlreg.report.effects_plot import effects_figure
 from dlreg.report.effects_words import words
 from dlreg.report.factorial import effect, shapley
 from dlreg.report.judge import Group, judge
-from dlreg.report.plot import file_of
+from dlreg.report.plot import file_of, styled
 from dlreg.report.question import Question
 from dlreg.report.stats import Stat
 from dlreg.study.ablation import label, recipe, rows, study
@@ -196,7 +196,7 @@ def test_a_diverged_run_takes_away_exactly_the_statements_that_rest_on_it(lost, 
     assert found.factorial is None and found.why_not == f"{lost}: 1 diverged"
     told = words(found)
     assert "1 of 4 diverged" in told["In words"] and lost in told["Factorial"] and "account" not in told["In words"]
-    assert file_of(lambda: effects_figure(found, table_of(list("abcd"), additive)[0]), "png")
+    assert file_of(styled(lambda: effects_figure(found, table_of(list("abcd"), additive)[0])), "png")
 
 
 # -- bars
