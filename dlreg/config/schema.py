@@ -46,7 +46,7 @@ LATER: dict[str, dict[str, Any]] = {
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
 }
 
-LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
+LATER_DATA: dict[str, Any] = {"labelled": None, "imbalance": 1.0}  # likewise, of the keys that all data sets share
 
 
 class Settings(BaseModel):

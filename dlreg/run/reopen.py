@@ -23,9 +23,10 @@ from dlreg.data.task import word_of
 from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS
+from dlreg.run.by_class import by_class
 from dlreg.run.evaluate import Criterion, evaluate
 from dlreg.run.machine import autocast, resolve
-from dlreg.run.parts import load, make_chain, make_data, make_parts
+from dlreg.run.parts import load, make_chain, make_criterion, make_data, make_parts
 from dlreg.run.predictions import Predictions
 from dlreg.run.result import Result, Select, read
 
@@ -55,6 +56,7 @@ class Opened:
         kept: list[Tensor] = []
         metrics = evaluate(self.model, split, self.criterion, autocast(self.settings), kept.append)
         outputs = torch.cat(kept).cpu()
+        metrics |= by_class(outputs, split, self.data.train)
         if word_of(split.y) == "values":
             return Predictions(np.asarray(split.y.cpu()), np.asarray(outputs), None), metrics
         knows = getattr(self.criterion, "softmax", True)
@@ -85,7 +87,7 @@ def reopen(run: str | Path, select: Select = "last", root: str | None = None) ->
     made = structure(settings, data)
     model = _filled(made, folder, select)
     names = dataset.names or tuple(map(str, range(dataset.classes)))
-    return Opened(result, folder, settings, data, model.eval(), made.criterion, names, select)
+    return Opened(result, folder, settings, data, model.eval(), make_criterion(settings, data), names, select)
 
 
 def run_folder(run: str | Path) -> Path:
