@@ -35,8 +35,8 @@ GROUPS = {
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
 }
 
-# Groups that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
-LATER: dict[str, dict[str, Any]] = {
+# Groups and keys that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
+LATER: dict[str, Any] = {
     "loss": {
         "name": "cross_entropy",
         "class_weight": "none",
@@ -44,6 +44,9 @@ LATER: dict[str, dict[str, Any]] = {
         "_target_": "dlreg.loss.softmax.CrossEntropy",
     },
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
+    "start": None,
+    "fresh": [],
+    "freeze": [],
 }
 
 LATER_DATA: dict[str, Any] = {"labelled": None, "imbalance": 1.0}  # likewise, of the keys that all data sets share
@@ -64,6 +67,9 @@ class Settings(BaseModel):
     attack: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
+    start: str | None
+    fresh: list[str]
+    freeze: list[str]
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]

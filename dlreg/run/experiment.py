@@ -35,6 +35,7 @@ from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
+from dlreg.run.start import start_remark
 
 
 class Busy(Exception):
@@ -136,7 +137,9 @@ class Experiment:
     def _run(self, data: Data, report: Report) -> Result:
         settings, folder = self.settings, self.folder
         fitter = Fitter(settings, folder, report)
-        fitter.remarks += filter(None, [idle_norm(settings, data), idle_weights(settings, data)])
+        fitter.remarks += filter(
+            None, [idle_norm(settings, data), idle_weights(settings, data), start_remark(settings)]
+        )
         result = Result(self.run_id, "done", self.config, versions=versions(), git=git_state())
         result.fingerprint = fingerprint(settings)
         result.test_reads = self._test_reads_so_far()

@@ -27,6 +27,7 @@ from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.start import begun
 from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
 
@@ -132,7 +133,7 @@ def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
     criterion, missed = make_criterion(settings, data), data.task.missed
     context.pool = data.pool
     context.criterion, context.softmax = criterion, criterion.softmax
-    model = make_model(settings, data, seed).to(context.device)
+    model = begun(make_model(settings, data, seed), settings).to(context.device)
     reg = make_chain(settings)
     reg.begin("chain", context)
     model = reg.setup(model)
