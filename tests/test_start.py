@@ -15,8 +15,8 @@ from dlreg.errors import UserError
 from dlreg.model.blocks import acting, layer_name, plain_name
 from dlreg.run import parts
 from dlreg.run.experiment import Experiment
-from dlreg.run.loop import fit
-from dlreg.run.rehearse import Nobody, rehearse
+from dlreg.run.loop import Nobody, fit
+from dlreg.run.rehearse import rehearse
 from dlreg.run.reopen import reopen
 from dlreg.run.result import identity, run_id
 

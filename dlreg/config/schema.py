@@ -31,6 +31,7 @@ GROUPS = {
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
     "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
     "attack": Group("dlreg.attack.ladder:Attack"),
+    "pretrain": Group("dlreg.pretrain.base:Pretraining"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
 }
@@ -44,6 +45,7 @@ LATER: dict[str, Any] = {
         "_target_": "dlreg.loss.softmax.CrossEntropy",
     },
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
+    "pretrain": {"name": "none", "_target_": "dlreg.pretrain.base.Pretraining"},
     "start": None,
     "fresh": [],
     "freeze": [],
@@ -65,6 +67,7 @@ class Settings(BaseModel):
     schedule: dict[str, Any]
     loss: dict[str, Any]
     attack: dict[str, Any]
+    pretrain: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
     start: str | None

@@ -19,12 +19,11 @@ from dlreg.run.result import Result, read
 
 
 def begun(model: nn.Module, settings: Settings) -> nn.Module:
-    """The model with the weights of the run `start`, and without gradients for the layers of `freeze`.
+    """The model with the weights of the run `start`, if there is one.
 
     Of the run are taken the `last` weights and running moments of every layer but those that match a pattern of `fresh`,
     which stay as `init` made them. The normalization of inputs is the new run's, of its own training set. Yosinski, Clune,
-    Bengio, Lipson (2014), section 2, https://arxiv.org/abs/1411.1792. Running moments of batch normalization are no weights:
-    in a frozen layer too they follow the batches.
+    Bengio, Lipson (2014), section 2, https://arxiv.org/abs/1411.1792.
 
     Raises:
         UserError: there is no such run, its weights are damaged or of other shapes, a pattern matches nothing.
@@ -35,8 +34,6 @@ def begun(model: nn.Module, settings: Settings) -> nn.Module:
         raise UserError(
             f"fresh={_listed(settings.fresh)} names layers that start=RUN does not fill; without one leave it out"
         )
-    if settings.freeze:
-        _freeze(model, settings.freeze)
     return model
 
 
@@ -117,7 +114,16 @@ def _check_shapes(
     )
 
 
-def _freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Take the gradients from the layers whose names match a pattern; what acts on weights leaves them alone then.
+
+    Running moments of batch normalization are no weights: in a frozen layer too they follow the batches.
+
+    Raises:
+        UserError: a pattern matches nothing, or nothing is left to train.
+    """
+    if not patterns:
+        return
     tensors = acting(model)
     _check_patterns("freeze", patterns, (layer_name(w.name) for w in tensors))
     for name, p in model.named_parameters():
