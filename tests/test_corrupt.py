@@ -21,7 +21,8 @@ def dataset(n=400, n_test=100, channels=3, side=6, seed=0):
 
 
 def made(seed=0, **given):
-    common = {"root": "", "download": False, "val_size": 0.25, "train_size": None, "labelled": None, "normalize": "unit",
+    common = {"root": "", "download": False, "val_size": 0.25, "train_size": None, "labelled": None, "imbalance": 1.0,
+              "normalize": "unit",
               "label_noise": 0.0, "corruption": "none"}  # fmt: skip
     data = prepare(dataset(), seed, torch.device("cpu"), **common | given)
     return data, data.test.open()

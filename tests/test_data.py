@@ -19,7 +19,8 @@ from dlreg.data.npz import read_npz
 from dlreg.errors import UserError
 from dlreg.run.experiment import Experiment
 
-COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "labelled": None, "normalize": "unit",
+COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "labelled": None, "imbalance": 1.0,
+          "normalize": "unit",
           "label_noise": 0.0, "corruption": "none"}  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from dlreg.config.options import conf_dir, options
 from dlreg.config.schema import GROUPS
 
 PACKAGE = Path(dlreg.__file__).parent
-TECHNIQUES = ("init", "norm", "optimizer", "schedule", "loss", "attack", "reg", "aug", "model", "data")
+TECHNIQUES = ("init", "norm", "optimizer", "schedule", "loss", "attack", "pretrain", "reg", "aug", "model", "data")
 WINGS = ("commands", "landscape", "study", "report", "run", "config")  # from the top down: arrows point down
 FRONT = ("cli", "api", "__init__", "__main__")  # who calls dlreg: the shell and Python; nothing of the house calls them
 SEAMS = {
@@ -16,6 +16,8 @@ SEAMS = {
     ("reg", "data"),
     ("reg", "attack"),
     ("aug", "reg"),
+    ("pretrain", "model"),
+    ("pretrain", "reg"),
     ("aug", "model"),
 }  # the only roads between technique packages
 BASES = {

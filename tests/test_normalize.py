@@ -8,7 +8,15 @@ from dlreg.data import normalize
 from dlreg.data.base import Dataset, Split, prepare
 from dlreg.data.normalize import Affine, channel_mean, normalization, to_unit
 
-COMMON = {"root": "", "download": False, "train_size": None, "labelled": None, "label_noise": 0.0, "corruption": "none"}
+COMMON = {
+    "root": "",
+    "download": False,
+    "train_size": None,
+    "labelled": None,
+    "imbalance": 1.0,
+    "label_noise": 0.0,
+    "corruption": "none",
+}
 
 
 def images(n=200, channels=3, side=6, seed=0):

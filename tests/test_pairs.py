@@ -54,6 +54,7 @@ NEUTRAL = {
     "pseudo_label": "alpha=0",
     "stochastic_depth": "survival=1",
     "swa": "start=1",
+    "tangent_prop": "alpha=0",
     "tie": "alpha=0",
     "trades": "beta=0",
     "vat": "alpha=0",

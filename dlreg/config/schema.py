@@ -31,12 +31,13 @@ GROUPS = {
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
     "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
     "attack": Group("dlreg.attack.ladder:Attack"),
+    "pretrain": Group("dlreg.pretrain.base:Pretraining"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
 }
 
-# Groups that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
-LATER: dict[str, dict[str, Any]] = {
+# Groups and keys that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
+LATER: dict[str, Any] = {
     "loss": {
         "name": "cross_entropy",
         "class_weight": "none",
@@ -44,9 +45,13 @@ LATER: dict[str, dict[str, Any]] = {
         "_target_": "dlreg.loss.softmax.CrossEntropy",
     },
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
+    "pretrain": {"name": "none", "_target_": "dlreg.pretrain.base.Pretraining"},
+    "start": None,
+    "fresh": [],
+    "freeze": [],
 }
 
-LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
+LATER_DATA: dict[str, Any] = {"labelled": None, "imbalance": 1.0}  # likewise, of the keys that all data sets share
 
 
 class Settings(BaseModel):
@@ -62,8 +67,12 @@ class Settings(BaseModel):
     schedule: dict[str, Any]
     loss: dict[str, Any]
     attack: dict[str, Any]
+    pretrain: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
+    start: str | None
+    fresh: list[str]
+    freeze: list[str]
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from dlreg.context import derive_seed
 from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
+from dlreg.data.imbalance import long_tail
 from dlreg.data.normalize import channel_mean, normalization
 from dlreg.data.task import Classes, Task, Values, word_of
 from dlreg.errors import UserError, shown
-from dlreg.hyper import Fraction
+from dlreg.hyper import Fraction, Survival
 
 Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
 Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "whiten"]
@@ -163,6 +164,7 @@ def prepare(
     download: bool,
     val_size: Size,
     train_size: Size | None,
+    imbalance: Survival,
     labelled: Size | None,
     normalize: Normalize,
     label_noise: Fraction,
@@ -171,10 +173,11 @@ def prepare(
     """Split off a stratified validation set, cut the rest to `train_size`, take the normalization from what is left.
 
     A size below 1 is a fraction of the official training split, a whole number a count. The split depends on the seed
-    alone, so rows of a table that share a seed share it. Of the training set `labelled` samples, stratified as well, keep
-    their labels; an epoch goes over these, and the others are the pool of techniques that need no label. `label_noise` and
-    `corruption=random_labels` change the labels that are trained on; validation and test labels stay true. The other
-    corruptions change all images.
+    alone, so rows of a table that share a seed share it. `imbalance` < 1 makes the training set, and it alone, long-tailed:
+    its last class has that part of the samples of its first (`long_tail`). Of what is left `labelled` samples, stratified
+    as well, keep their labels; an epoch goes over these, and the others are the pool of techniques that need no label.
+    `label_noise` and `corruption=random_labels` change the labels that are trained on; validation and test labels stay
+    true. The other corruptions change all images.
     """
     del root, download  # these were for the source
     generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
@@ -195,7 +198,14 @@ def prepare(
     if word_of(labels) == "classes":
         labels = noisy_labels(labels, dataset.classes, label_noise, seed)
     x, test_x = corrupted_pixels(corruption, dataset.train.x, dataset.test.x)
-    train, val = Split(x, labels)[order[n_val : n_val + n_train]], Split(x, dataset.train.y)[order[:n_val]]
+    chosen = order[n_val : n_val + n_train]
+    if imbalance < 1:
+        if word_of(labels) == "values":
+            raise UserError(f"data.imbalance={imbalance} thins out classes, and this data set has values: leave it out")
+        chosen = chosen[long_tail(dataset.train.y[chosen], dataset.classes, imbalance)]
+        chosen = chosen[stratified_order(dataset.train.y[chosen], generator)]
+        n_train = len(chosen)
+    train, val = Split(x, labels)[chosen], Split(x, dataset.train.y)[order[:n_val]]
     n_labelled = n_train if labelled is None else _count(labelled, n_train)
     if labelled is not None and not min(dataset.classes, n_train) <= n_labelled <= n_train:
         raise UserError(

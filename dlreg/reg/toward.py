@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from dlreg import durable
 from dlreg.errors import UserError
 from dlreg.hyper import NonNegative
 from dlreg.model.blocks import WEIGHT_LAYERS, Acting, layer_name, plain_name, weights
+from dlreg.model.saved import plain_weights
 from dlreg.reg.base import Regularizer
 from dlreg.reg.penalties import Layers, WeightPenalty, half_squares
 
@@ -53,15 +51,9 @@ class L2To(WeightPenalty):
     def _given(self, ws: list[Acting], folder: str) -> list[Tensor]:
         """The last weights of the run in `folder`, in the order of `ws`."""
         [path] = self.files(folder)
-        content = durable.read_listed(path.parent, path.name)
-        if content is None:
+        plain = plain_weights(path, self.context.device)
+        if plain is None:
             raise UserError(f"reg.{self.name}.weights={folder} is no finished run's folder: {path} cannot be read")
-        saved = torch.load(io.BytesIO(content), map_location=self.context.device, weights_only=True)["last"]
-        plain = {plain_name(name): tensor for name, tensor in saved.items() if not name.endswith("original0")}
-        for name in (name for name in saved if name.endswith("original0")):  # the lengths of what is in `plain`
-            v = plain[plain_name(name)]
-            factor = saved[name] / torch.linalg.vector_norm(v.flatten(1), dim=1)
-            plain[plain_name(name)] = v * factor.view(-1, *[1] * (v.dim() - 1))
         for w in ws:
             name, shape = plain_name(w.name), tuple(w.shape)
             if name not in plain or plain[name].shape != shape:
@@ -82,7 +74,11 @@ class Tie(Regularizer):
 
     def setup(self, model: nn.Module) -> nn.Module:
         """Find the pairs; share the storage in the hard form."""
-        owners = {layer_name(f"{name}.weight"): m for name, m in model.named_modules() if isinstance(m, WEIGHT_LAYERS)}
+        owners = {
+            layer_name(f"{name}.weight"): m
+            for name, m in model.named_modules()
+            if isinstance(m, WEIGHT_LAYERS) and weights(m)
+        }  # not those that are frozen
         if self.between is not None and not (len(set(self.between)) == 2 and set(self.between) <= set(owners)):
             raise UserError(f"reg.{self.name}.between={self.between} must name two of {', '.join(owners)}")
         layers = [owners[name] for name in self.between or owners]

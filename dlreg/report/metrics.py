@@ -67,12 +67,18 @@ def _gap(result: Result, select: Select) -> float | None:
 _TEST, _TOP5 = _of_split("test", "error"), _of_split("test", "top5_error")
 _VAL, _TRAIN, _ROBUST = _of_split("val", "error"), _of_split("train", "error"), _of_split("test", "robust_error")
 _POSITIVE = (0.0, math.inf)
+_BALANCED = _of_split("test", "balanced_error")
 
 METRICS = {
     "test_error": Metric("test error %", _TEST, "lower", limits=RATE, counted=True, per_image=1),
     "accuracy": Metric("test accuracy %", _right(_TEST), "higher", limits=RATE, counted=True, per_image=-1),
     "top5_error": Metric("top-5 error %", _TOP5, "lower", limits=RATE, counted=True),
     "top5_accuracy": Metric("top-5 accuracy %", _right(_TOP5), "higher", limits=RATE, counted=True),
+    "balanced_error": Metric("balanced error %", _BALANCED, "lower", limits=RATE),
+    "balanced_accuracy": Metric("balanced accuracy %", _right(_BALANCED), "higher", limits=RATE),
+    "head_error": Metric("head error %", _of_split("test", "head_error"), "lower", limits=RATE),
+    "middle_error": Metric("middle error %", _of_split("test", "middle_error"), "lower", limits=RATE),
+    "tail_error": Metric("tail error %", _of_split("test", "tail_error"), "lower", limits=RATE),
     "nll": Metric("test NLL", _nll, "lower", digits=4, limits=_POSITIVE),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
     "fgsm_error": Metric("FGSM error %", _of_split("test", "fgsm_error"), "lower", limits=RATE, counted=True),

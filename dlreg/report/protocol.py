@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from dlreg.config.schema import GROUPS
+from dlreg.config.schema import GROUPS, LATER, LATER_DATA
 from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
 from dlreg.report.question import Question
@@ -66,7 +66,8 @@ def _shared(results: Sequence[Result]) -> str:
     described = [describe(r.config) for r in results]
     if not described:
         return ""
-    common = {k: v for k, v in described[0].items() if all(words.get(k) == v for words in described)}
+    silent = {k: str(v) for k, v in (LATER | {f"data.{k}": v for k, v in LATER_DATA.items()}).items()}
+    common = {k: v for k, v in described[0].items() if all(words.get(k) == v != silent.get(k) for words in described)}
     parts = []
     for key, value in common.items():
         if "." in key or (value in ("none", "default", "constant", "cross_entropy") and key in GROUPS):

@@ -15,6 +15,7 @@ from dlreg.config.build import build, is_option, locate
 from dlreg.config.schema import GROUPS, Settings
 from dlreg.data.base import Dataset, Split
 from dlreg.run.parts import load
+from dlreg.run.start import origin
 
 OURS = ("dlreg", "torch")  # what they are is said by the versions of a result
 
@@ -22,11 +23,12 @@ OURS = ("dlreg", "torch")  # what they are is said by the versions of a result
 def content(settings: Settings) -> dict[str, str]:
     """What the settings leave open; often empty.
 
-    `data` -> the digest of data that are no official set; PACKAGE -> the digest of a plugin's source; GROUP.OPTION ->
-    its revision, if what dlreg makes of the same settings has changed since the first; GROUP.OPTION.files -> the digest
-    of the files that it reads (a class says which by `files(**hyperparameters)`), another run's weights for example.
+    `data` -> the digest of data that are no official set; `start` -> that of the weights it begins with, and their run;
+    PACKAGE -> the digest of a plugin's source; GROUP.OPTION -> its revision, if what dlreg makes of the same settings has
+    changed since the first; GROUP.OPTION.files -> the digest of the files that it reads (a class says which by
+    `files(**hyperparameters)`), another run's weights for example.
     """
-    found = {"data": data_digest(settings.data) or ""}
+    found = {"data": data_digest(settings.data) or "", "start": origin(settings) or ""}
     for group, word, node in _nodes(settings):
         target = locate(group, node)
         package = target.__module__.split(".")[0]

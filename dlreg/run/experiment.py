@@ -23,6 +23,7 @@ from dlreg.data.base import Data, Split
 from dlreg.errors import Diverged, Interrupted, UserError
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
+from dlreg.run.by_class import by_class
 from dlreg.run.content import content, split_digest
 from dlreg.run.evaluate import evaluate
 from dlreg.run.fitter import Fitter
@@ -34,6 +35,7 @@ from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
+from dlreg.run.start import start_remark
 from dlreg.run.threads import set_threads
 
 
@@ -135,7 +137,9 @@ class Experiment:
     def _run(self, data: Data, report: Report) -> Result:
         settings, folder = self.settings, self.folder
         fitter = Fitter(settings, folder, report)
-        fitter.remarks += filter(None, [idle_norm(settings, data), idle_weights(settings, data)])
+        fitter.remarks += filter(
+            None, [idle_norm(settings, data), idle_weights(settings, data), start_remark(settings)]
+        )
         result = Result(self.run_id, "done", self.config, versions=versions(), git=git_state())
         result.fingerprint = fingerprint(settings)
         result.test_reads = self._test_reads_so_far()
@@ -208,10 +212,11 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     def measured(model: nn.Module, split: Split, keep: Any = None) -> dict[str, float | None]:
         return evaluate(model, split, fitted.criterion, autocast(settings), keep)
 
-    def attacked(model: nn.Module, split: Split, keep: Any = None) -> dict[str, float | None]:
-        metrics, (columns, remarks) = measured(model, split, keep), attacker.errors(model, split)
+    def attacked(model: nn.Module, split: Split, keep: list[torch.Tensor] | None = None) -> dict[str, float | None]:
+        outputs: list[torch.Tensor] = keep if keep is not None else []
+        metrics, (columns, remarks) = measured(model, split, outputs.append), attacker.errors(model, split)
         result.remarks = list(dict.fromkeys([*result.remarks, *remarks]))
-        return metrics | columns
+        return metrics | by_class(torch.cat(outputs), split, data.train) | columns
 
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = measured(fitted.last, data.train)
@@ -221,7 +226,7 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     result.test_reads += data.test.reads
     result.test_set = split_digest(test)
     logits: dict[str, list[torch.Tensor]] = {k: [] for k, m in models.items() if m}
-    result.test = {k: attacked(m, test, logits[k].append) if m else None for k, m in models.items()}
+    result.test = {k: attacked(m, test, logits[k]) if m else None for k, m in models.items()}
     numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
     if not all(math.isfinite(loss or 0.0) for loss in numbers):
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))

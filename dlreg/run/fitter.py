@@ -14,8 +14,9 @@ from dlreg.config.schema import Settings
 from dlreg.data.base import Data
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import packed
-from dlreg.run.loop import Report, fit
+from dlreg.run.loop import Checkpoint, Nobody, Report, fit
 from dlreg.run.parts import make_loop, make_parts
+from dlreg.run.pretrain import Pretrainer
 from dlreg.run.provenance import fingerprint
 from dlreg.run.step import Parts
 
@@ -40,7 +41,9 @@ class Fitter:
         note: dict[str, Any] | None = None,
     ) -> Fitted:
         """A model trained on `data`. The keyword arguments are those of `dlreg.reg.base.Fit`."""
-        parts = make_parts(self.settings, data, self.settings.seed if seed is None else seed)
+        seed = self.settings.seed if seed is None else seed
+        first = Pretrainer(self.settings, data, seed, Nobody(), self._stage)
+        parts = make_parts(self.settings, data, seed, first) if start is None else make_parts(self.settings, data, seed)
         parts.context.note = note or {}
         if start is not None:
             parts.model.load_state_dict(start)
@@ -54,8 +57,12 @@ class Fitter:
             self.remarks += filter(None, [checkpoint.remark])
         said = getattr(parts.optimizer, "remark", lambda batches: None)(fitted.steps_per_epoch)
         self.remarks = list(dict.fromkeys([*self.remarks, *parts.reg.remarks(), *filter(None, [said])]))
-        self.seconds += sum(row["seconds"] for row in fitted.history)
+        self.remarks += first.remarks
+        self.seconds += sum(row["seconds"] for history in (*first.histories, fitted.history) for row in history)
         return fitted
+
+    def _stage(self, number: int, parts: Parts) -> Checkpoint:
+        return CheckpointFile(self.folder / f"checkpoint-{self.calls}-{number}", self.settings, parts)
 
 
 class CheckpointFile:

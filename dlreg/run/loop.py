@@ -59,6 +59,22 @@ class Checkpoint(Protocol):
         """Keep it."""
 
 
+class Nobody:
+    """Is told how a fit goes that nobody watches, and keeps nothing of it."""
+
+    def step(self, done: float, loss: float) -> None:
+        """Nothing to say."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Nothing to say."""
+
+    def load(self) -> None:
+        """Nothing was kept."""
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Nothing is kept."""
+
+
 def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkpoint) -> Fitted:
     """Train until the last epoch or until a technique stops, saving after every epoch; continue what was saved.
 

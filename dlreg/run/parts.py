@@ -27,6 +27,7 @@ from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.start import begun, freeze
 from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
 
@@ -126,13 +127,17 @@ def idle_weights(settings: Settings, data: Data) -> str | None:
     return f"loss.class_weight={word} changed nothing: no class weighs more than another"
 
 
-def make_parts(settings: Settings, data: Data, seed: int) -> Parts:
-    """What one fit works with, each set up and on the device."""
+def make_parts(
+    settings: Settings, data: Data, seed: int, pretrained: Callable[[nn.Module], None] = lambda model: None
+) -> Parts:
+    """What one fit works with, each set up and on the device; `pretrained` trains the model before anything looks at it."""
     context = Context(seed, torch.device(settings.device), data.pixel_mean, data.upright, data.train.x)
     criterion, missed = make_criterion(settings, data), data.task.missed
     context.pool = data.pool
     context.criterion, context.softmax = criterion, criterion.softmax
-    model = make_model(settings, data, seed).to(context.device)
+    model = begun(make_model(settings, data, seed), settings).to(context.device)
+    pretrained(model)
+    freeze(model, settings.freeze)
     reg = make_chain(settings)
     reg.begin("chain", context)
     model = reg.setup(model)

@@ -16,8 +16,9 @@ from dlreg.errors import Diverged, UserError
 from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
 from dlreg.run.linear import check_linear
-from dlreg.run.loop import fit
+from dlreg.run.loop import Nobody, fit
 from dlreg.run.parts import make_chain, make_loop, make_parts
+from dlreg.run.pretrain import Pretrainer
 from dlreg.run.robust import Attacker, check_attack
 from dlreg.run.step import Parts
 
@@ -68,29 +69,16 @@ class Trial:
         return dataclasses.replace(found, history=[dict(row) for row in found.history], remarks=[])
 
     def _fit(self, data: Data, start: dict[str, torch.Tensor] | None, note: dict[str, Any] | None) -> Fitted:
-        parts = make_parts(self.settings, data, self.settings.seed)
+        first = Pretrainer(
+            self.settings, dataclasses.replace(data, pool=None), self.settings.seed, Nobody(), lambda *_: Nobody()
+        )
+        parts = make_parts(self.settings, data, self.settings.seed, first)
         parts.context.note, parts.context.rehearsal = note or {}, True
         _check_parts(parts, self.settings, self.n)
         if start is not None:
             parts.model.load_state_dict(start)
         loop = dataclasses.replace(make_loop(self.settings, len(data.train)), epochs=EPOCHS)
         return fit(parts, data, loop, Nobody(), Nobody())
-
-
-class Nobody:
-    """Is told how a rehearsal goes, and keeps nothing of it."""
-
-    def step(self, done: float, loss: float) -> None:
-        """Nothing to say."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Nothing to say."""
-
-    def load(self) -> None:
-        """Nothing was kept."""
-
-    def save(self, state: dict[str, Any]) -> None:
-        """Nothing is kept."""
 
 
 def _check_chain(chain: Chain, data: Data) -> None:

@@ -20,15 +20,18 @@ from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
 from dlreg.data.task import word_of
-from dlreg.errors import UserError, did_you_mean, shown
+from dlreg.errors import UserError, shown
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS
+from dlreg.run.by_class import by_class
 from dlreg.run.evaluate import Criterion, evaluate
+from dlreg.run.folder import run_folder
 from dlreg.run.machine import autocast, resolve
-from dlreg.run.parts import load, make_chain, make_data, make_parts
+from dlreg.run.parts import load, make_chain, make_criterion, make_data, make_parts
 from dlreg.run.predictions import Predictions
 from dlreg.run.result import Result, Select, read
 
+ALONE: dict[str, Any] = {"start": None, "fresh": []}  # the weights of a run do not ask what they began as
 FEW = 2  # samples that stand for a training set where nothing is trained
 
 
@@ -55,6 +58,7 @@ class Opened:
         kept: list[Tensor] = []
         metrics = evaluate(self.model, split, self.criterion, autocast(self.settings), kept.append)
         outputs = torch.cat(kept).cpu()
+        metrics |= by_class(outputs, split, self.data.train)
         if word_of(split.y) == "values":
             return Predictions(np.asarray(split.y.cpu()), np.asarray(outputs), None), metrics
         knows = getattr(self.criterion, "softmax", True)
@@ -82,23 +86,10 @@ def reopen(run: str | Path, select: Select = "last", root: str | None = None) ->
         settings = settings.model_copy(update={"data": settings.data | {"root": root}})
     dataset = load(settings.data)
     data = make_data(settings, dataset)
-    made = structure(settings, data)
+    made = structure(settings.model_copy(update=ALONE), data)
     model = _filled(made, folder, select)
     names = dataset.names or tuple(map(str, range(dataset.classes)))
-    return Opened(result, folder, settings, data, model.eval(), made.criterion, names, select)
-
-
-def run_folder(run: str | Path) -> Path:
-    """The folder of a run that was named by it, or by the name it has in `outputs`.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in (Path(run), Path("outputs") / run):
-        if (folder / "result.json").is_file():
-            return folder
-    known = [path.parent.name for path in Path("outputs").glob("*/result.json")]
-    raise UserError(f"{shown(run)} is not the folder of a finished run.{did_you_mean(Path(run).name, known)}")
+    return Opened(result, folder, settings, data, model.eval(), make_criterion(settings, data), names, select)
 
 
 def settings_of(result: Result) -> Settings:
