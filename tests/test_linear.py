@@ -17,6 +17,8 @@ from dlreg.data.curves import TEN
 from dlreg.data.curves import quadratic as murphy
 from dlreg.errors import UserError
 from dlreg.optimizer.closed_form import BestSubset, LeastSquares, OrthogonalMatchingPursuit
+from dlreg.report.metrics import METRICS
+from dlreg.run.result import read
 
 EXACT = (
     "data.train_size=null",
@@ -286,3 +288,32 @@ def test_subsets_take_no_ridge(optimizer, run):
 def test_too_many_subsets_are_refused(run):
     with pytest.raises(UserError, match="at most 100,000"):
         run(*EXACT, FULL, "data=sine", "model.degree=40", "optimizer=best_subset", "optimizer.k=10")
+
+
+# --- what is measured of a fit
+
+
+def test_measures_are_numpys(fitted):
+    """Norm, non-zeros, condition and coefficients of ridge, and what is missing where the design has not full rank."""
+    result = fitted("data=quadratic", "model.degree=5", "reg=l2", "reg.l2.alpha=0.01")
+    found, w = result.measures["last"], coefficients(result)
+    design = np.vander(murphy(None, False).train.x[:, 0].numpy(), 6, increasing=True)
+    assert found["coefficients"] == list(w) and found["nonzeros"] == 5
+    assert found["weight_norm"] == pytest.approx(np.linalg.norm(w[1:]), rel=1e-12)
+    assert found["condition"] == pytest.approx(np.linalg.cond(design), rel=1e-9)
+    assert METRICS["w5"].of(result, "last") == w[5] and METRICS["w6"].of(result, "last") is None
+    assert METRICS["w0"].of(result, "best_val") is None
+    sparse = fitted("data=quadratic", "model.degree=9", "optimizer=omp", "optimizer.k=2")
+    assert sparse.measures["last"]["nonzeros"] == 2
+    singular = fitted("data=sine10", "model=rbf", "model.centres=2", "model.width=1e9")
+    assert singular.measures["last"]["condition"] is None
+
+
+def test_measures_survive_reading(fitted):
+    result = fitted("data=sine10", "model.degree=2")
+    assert read(result.folder).measures == result.measures
+
+
+@pytest.mark.parametrize("words", [["loss=mse", "model=mlp"], ["loss=cross_entropy", "model=linear"]])
+def test_other_runs_are_not_measured(words, run):
+    assert run(*words, "epochs=1").measures == {}

@@ -125,7 +125,7 @@ def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
             "sampler=balanced draws every class equally often, and this data set has values; give shuffle or random"
         )
     if hasattr(parts.optimizer, "problem"):
-        check_linear(parts, name)
+        check_linear(parts, name, n)
     if not getattr(parts.optimizer, "full_batch", False):
         return
     why = f"optimizer={name} needs the same loss in every step, that of the whole training set"
