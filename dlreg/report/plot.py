@@ -101,7 +101,7 @@ def _sweep(table: Table) -> Figure:
     """The first metric, and that of training beside it, against the parameter that varies; one line for each choice."""
     parameter = _parameter(table)
     name = table.metrics[0]
-    beside = "train_accuracy" if METRICS[name].better == "higher" else "train_error"
+    beside = _of_training(name)
     lines: dict[str, list[tuple[float, Row]]] = {}
     for row in table.rows:
         value = row.label.get(parameter, "")
@@ -141,6 +141,12 @@ def _sweep(table: Table) -> Figure:
     figure.legend(loc="outside lower center", ncols=2)
     give_title(figure, table, "bars: 95 % interval of the mean")
     return figure
+
+
+def _of_training(name: str) -> str:
+    """The metric of the training set that belongs to one of another set."""
+    own = f"train_{name.removeprefix('test_').removeprefix('val_')}"
+    return own if own in METRICS else "train_accuracy" if METRICS[name].better == "higher" else "train_error"
 
 
 def geometric(values: Sequence[float]) -> bool:
