@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLOSED_FORM
-from sklearn.linear_model import Ridge, orthogonal_mp
+from sklearn.linear_model import Lasso, Ridge, orthogonal_mp
 
 from dlreg.config.build import build
 from dlreg.config.compose import compose
@@ -17,7 +17,9 @@ from dlreg.data.curves import TEN
 from dlreg.data.curves import quadratic as murphy
 from dlreg.errors import UserError
 from dlreg.optimizer.closed_form import BestSubset, LeastSquares, OrthogonalMatchingPursuit
+from dlreg.report.judge import compare
 from dlreg.report.metrics import METRICS
+from dlreg.report.plot import figure
 from dlreg.run.result import read
 
 EXACT = (
@@ -317,3 +319,43 @@ def test_measures_survive_reading(fitted):
 @pytest.mark.parametrize("words", [["loss=mse", "model=mlp"], ["loss=cross_entropy", "model=linear"]])
 def test_other_runs_are_not_measured(words, run):
     assert run(*words, "epochs=1").measures == {}
+
+
+# --- the lasso
+
+
+def test_coordinate_descent_finds_scikit_learns_lasso(fitted):
+    """alpha ||w||_1 beside the mean of the squares is alpha / 2 beside half of it; zeros to the line search's last halving."""
+    words = ["reg=l1", "reg.l1.alpha=0.5", "optimizer=coordinate_descent", "optimizer.coordinates=null", "epochs=10"]
+    found = coefficients(fitted("data=quadratic", "model.degree=3", *words))
+    split = murphy(None, False).train
+    x, y = np.vander(split.x[:, 0].numpy(), 4, increasing=True)[:, 1:], split.y[:, 0].numpy()
+    wanted = Lasso(alpha=0.25, tol=1e-12, max_iter=10**6).fit(x, y)
+    assert np.count_nonzero(wanted.coef_) == 2
+    assert np.allclose(found, [wanted.intercept_, *wanted.coef_], atol=1e-5)
+
+
+@pytest.mark.parametrize("option", ["l1", "l1_late"])
+def test_a_threshold_by_the_rate_needs_steps_of_the_rate(option, run):
+    words = ["data=sine", "optimizer=coordinate_descent", f"reg={option}", f"reg.{option}.form=proximal"]
+    with pytest.raises(UserError, match="takes steps of its own: give form=subgradient"):
+        run(*EXACT, FULL, *words)
+
+
+# --- pictures
+
+
+def test_fitted_curves_are_the_models(fitted):
+    """The line of a row is what its model says, here the coefficients' polynomial; classes are refused."""
+    results = [read(fitted("data=sine10", f"model.degree={degree}").folder) for degree in (1, 3)]
+    drawn = figure(compare(results), "fit")
+    for axes, result in zip(drawn.axes, results, strict=True):
+        x, y = axes.lines[1].get_data()
+        assert np.allclose(y, np.polynomial.Polynomial(result.measures["last"]["coefficients"])(x), atol=1e-9)
+        assert len(axes.lines[0].get_xdata()) == 10
+
+
+def test_a_fit_is_drawn_over_one_feature(run, settings):
+    result = run("epochs=1")
+    with pytest.raises(UserError, match="one value over one feature"):
+        figure(compare([read(Path(settings().outputs) / result.run_id)]), "fit")

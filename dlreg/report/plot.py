@@ -1,4 +1,4 @@
-"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning. PNG, SVG and PDF, for print."""
+"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning, fits. PNG, SVG and PDF, for print."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from dlreg.errors import UserError
 from dlreg.report.budget import budget
 from dlreg.report.dots import dots
 from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
+from dlreg.report.fit import fit
 from dlreg.report.frame import COLOURS
 from dlreg.report.html import CURVES
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
 
-Kind = Literal["curves", "dots", "sweep", "tuning"]
-KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning")
+Kind = Literal["curves", "dots", "sweep", "tuning", "fit"]
+KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning", "fit")
 Style = Literal["png", "svg", "pdf"]
 MARKERS = "os^Dv<>P"
 
@@ -48,7 +49,7 @@ def figure(table: Table, kind: Kind) -> Figure:
         raise UserError("no run is done yet: there is nothing to draw")
     if kind in ("dots", "sweep") and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
-    return styled(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table))
+    return styled(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget, "fit": fit}[kind](table))
 
 
 def styled(drawn: Callable[[], Figure]) -> Figure:
