@@ -35,7 +35,7 @@ def two_moons(root: Path, download: bool, *, n: Several, noise: NonNegative, dra
         inner = torch.stack([1 - t.cos(), 0.5 - t.sin()], 1)
         return torch.where(y.unsqueeze(1) == 0, outer, inner)
 
-    return _classes("two_moons", points, n, 2, noise, draw)
+    return _classes(points, n, 2, noise, draw)
 
 
 @generated
@@ -54,7 +54,7 @@ def spiral(
         angle = 2 * math.pi * (turns * r + y / arms)
         return r.unsqueeze(1) * torch.stack([angle.cos(), angle.sin()], 1)
 
-    return _classes("spiral", points, max(n, arms), arms, noise, draw)
+    return _classes(points, max(n, arms), arms, noise, draw)
 
 
 @generated
@@ -70,14 +70,14 @@ def xor(root: Path, download: bool, *, n: Several, noise: NonNegative, draw: Nat
         first = 2.0 * torch.randint(2, (count,), generator=generator).double() - 1
         return torch.stack([first, first * (2 * y - 1)], 1)
 
-    return _classes("xor", points, n, 2, noise, draw)
+    return _classes(points, n, 2, noise, draw)
 
 
-def _classes(name: str, points: Drawn, n: int, classes: int, noise: float, draw: int) -> Dataset:
+def _classes(points: Drawn, n: int, classes: int, noise: float, draw: int) -> Dataset:
     """As many of each class as can be."""
     splits = []
     for count, number in ((n, draw), (TEST, None)):
-        generator = torch.Generator().manual_seed(derive_seed(number or 0, f"{name}/{number is None}"))
+        generator = torch.Generator().manual_seed(derive_seed(number or 0, f"plane/{number is None}"))
         y = torch.arange(count) % classes
         x = points(count, y, generator)
         splits.append(Split(x + noise * torch.randn(x.shape, generator=generator, dtype=torch.float64), y))
