@@ -61,11 +61,13 @@ def result(reg="none", seed=0, error=2.0, status="done", **changes):
          "lr": 0.1, "seconds": 1.0, "images_per_second": 54000.0}
         for e in (1, 2)
     ]  # fmt: skip
+    linear = {"weight_norm": error, "nonzeros": error, "condition": 1 + error, "coefficients": [error] * 10}
     return Result(
         run_id(tree),
         "done",
         tree,
         history,
+        measures={"last": linear, "best_val": linear},
         train=metrics(0.5, 54000),
         val={"last": metrics(error + 0.1, 6000), "best_val": metrics(error, 6000)},
         test={"last": metrics(error, 10000), "best_val": metrics(error - 0.05, 10000)},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import CLOSED_FORM
-from sklearn.linear_model import Ridge, orthogonal_mp
+from sklearn.linear_model import Lasso, Ridge, orthogonal_mp
 
 from dlreg.config.build import build
 from dlreg.config.compose import compose
@@ -17,6 +17,11 @@ from dlreg.data.curves import TEN
 from dlreg.data.curves import quadratic as murphy
 from dlreg.errors import UserError
 from dlreg.optimizer.closed_form import BestSubset, LeastSquares, OrthogonalMatchingPursuit
+from dlreg.optimizer.coordinate_descent import CoordinateDescent
+from dlreg.report.judge import compare
+from dlreg.report.metrics import METRICS
+from dlreg.report.plot import figure
+from dlreg.run.result import read
 
 EXACT = (
     "data.train_size=null",
@@ -286,3 +291,80 @@ def test_subsets_take_no_ridge(optimizer, run):
 def test_too_many_subsets_are_refused(run):
     with pytest.raises(UserError, match="at most 100,000"):
         run(*EXACT, FULL, "data=sine", "model.degree=40", "optimizer=best_subset", "optimizer.k=10")
+
+
+# --- what is measured of a fit
+
+
+def test_measures_are_numpys(fitted):
+    """Norm, non-zeros, condition and coefficients of ridge, and what is missing where the design has not full rank."""
+    result = fitted("data=quadratic", "model.degree=5", "reg=l2", "reg.l2.alpha=0.01")
+    found, w = result.measures["last"], coefficients(result)
+    design = np.vander(murphy(None, False).train.x[:, 0].numpy(), 6, increasing=True)
+    assert found["coefficients"] == list(w) and found["nonzeros"] == 5
+    assert found["weight_norm"] == pytest.approx(np.linalg.norm(w[1:]), rel=1e-12)
+    assert found["condition"] == pytest.approx(np.linalg.cond(design), rel=1e-9)
+    assert METRICS["w5"].of(result, "last") == w[5] and METRICS["w6"].of(result, "last") is None
+    assert METRICS["w0"].of(result, "best_val") is None
+    sparse = fitted("data=quadratic", "model.degree=9", "optimizer=omp", "optimizer.k=2")
+    assert sparse.measures["last"]["nonzeros"] == 2
+    singular = fitted("data=sine10", "model=rbf", "model.centres=2", "model.width=1e9")
+    assert singular.measures["last"]["condition"] is None
+
+
+def test_measures_survive_reading(fitted):
+    result = fitted("data=sine10", "model.degree=2")
+    assert read(result.folder).measures == result.measures
+
+
+@pytest.mark.parametrize("words", [["loss=mse", "model=mlp"], ["loss=cross_entropy", "model=linear"]])
+def test_other_runs_are_not_measured(words, run):
+    assert run(*words, "epochs=1").measures == {}
+
+
+# --- the lasso
+
+
+def test_coordinate_descent_finds_scikit_learns_lasso():
+    """alpha ||w||_1 beside the mean of the squares is alpha / 2 beside half of it; zeros to the line search's last halving."""
+    x, y = data()
+    a = 1.5
+    wanted = Lasso(alpha=a / 2, fit_intercept=False, tol=1e-12).fit(x, y).coef_
+    assert 0 < np.count_nonzero(wanted) < 6
+    features, targets, w = torch.from_numpy(x), torch.from_numpy(y)[:, 0], torch.nn.Parameter(torch.zeros(6).double())
+    optimizer = CoordinateDescent([w], lr=1.0, line_search="exact", coordinates=None)
+
+    def closure():
+        loss = (features @ w - targets).square().mean() + a * w.abs().sum()
+        (w.grad,) = torch.autograd.grad(loss, [w], create_graph=True)
+        return loss
+
+    for _ in range(12):
+        optimizer.step(closure)
+    assert np.allclose(w.detach(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("option", ["l1", "l1_late"])
+def test_a_threshold_by_the_rate_needs_steps_of_the_rate(option, run):
+    words = ["data=sine", "optimizer=coordinate_descent", f"reg={option}", f"reg.{option}.form=proximal"]
+    with pytest.raises(UserError, match="takes steps of its own: give form=subgradient"):
+        run(*EXACT, FULL, *words)
+
+
+# --- pictures
+
+
+def test_fitted_curves_are_the_models(fitted):
+    """The line of a row is what its model says, here the coefficients' polynomial; classes are refused."""
+    results = [read(fitted("data=sine10", f"model.degree={degree}").folder) for degree in (1, 3)]
+    drawn = figure(compare(results), "fit")
+    for axes, result in zip(drawn.axes, results, strict=True):
+        x, y = axes.lines[1].get_data()
+        assert np.allclose(y, np.polynomial.Polynomial(result.measures["last"]["coefficients"])(x), atol=1e-9)
+        assert len(axes.lines[0].get_xdata()) == 10
+
+
+def test_a_fit_is_drawn_over_one_feature(run, settings):
+    result = run("epochs=1")
+    with pytest.raises(UserError, match="one value over one feature"):
+        figure(compare([read(Path(settings().outputs) / result.run_id)]), "fit")

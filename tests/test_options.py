@@ -17,7 +17,7 @@ from dlreg.run.reopen import reopen
 from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
-VALUES = ("sine", "sine10", "quadratic")  # data sets that are no classes
+VALUES = ("sine", "sine10", "quadratic", "gaussian")  # data sets that are no classes
 STACKED = [(g, n) for g, n in EVERY_OPTION if GROUPS[g].stack]
 IDS = [f"{group}={name}" for group, name in EVERY_OPTION]
 

@@ -18,12 +18,12 @@ def run(argv: list[str]) -> int:
         "plot",
         "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
         "published values), sweep (a number that varies between rows, on the axis that suits it), tuning (the expected best "
-        "of so many trials, of a study that tunes).",
+        "of so many trials, of a study that tunes), fit (the curves of a regression on one feature, over its samples).",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"
     )
-    parser.add_argument("--kind", choices=("curves", "dots", "sweep", "tuning"), default="dots")
+    parser.add_argument("--kind", choices=("curves", "dots", "sweep", "tuning", "fit"), default="dots")
     given = parser.parse_intermixed_args(rest)
     style = given.output.suffix.lower().removeprefix(".")
     if style not in ("png", "svg", "pdf"):

@@ -47,6 +47,9 @@ class ClosedForm(Optimizer):
         """The weights w `(m, K)` that minimize ||x w - y||^2 + strength ||w||^2, in float64."""
         raise NotImplementedError
 
+    def check(self, n: int, m: int) -> None:
+        """Refuse, before any work, a problem of n samples and m features that is too large. Raises UserError."""
+
     def remark(self, batches: int) -> str:
         """What else there is to set, without effect."""
         return "the optimizer solves in its first step: more epochs, a schedule and the initial weights change nothing"
@@ -102,13 +105,15 @@ class BestSubset(ClosedForm):
         super().__init__(params)
         self.k = k
 
+    def check(self, n: int, m: int) -> None:
+        """Every subset must be tried."""
+        if (count := math.comb(m, min(self.k, n, m))) > MOST_SUBSETS:
+            raise UserError(f"optimizer.k={self.k} has {count:,} subsets of {m} features; at most {MOST_SUBSETS:,}")
+
     def solve(self, x: Tensor, y: Tensor, strength: float) -> Tensor:
         """Least squares on every subset, in batches."""
         _one_output(y)
         m, k = x.shape[1], min(self.k, *x.shape)
-        count = math.comb(m, min(self.k, m))  # whatever the samples, so that the rehearsal with few of them refuses it
-        if count > MOST_SUBSETS:
-            raise UserError(f"optimizer.k={self.k} has {count:,} subsets of {m} features; at most {MOST_SUBSETS:,}")
         subsets = torch.tensor(list(itertools.combinations(range(m), k)), device=x.device)
         errors = torch.cat([_on_subsets(x, y, part)[1] for part in subsets.split(CHUNK)])
         best = subsets[errors.argmin()]

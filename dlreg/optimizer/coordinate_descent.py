@@ -25,6 +25,7 @@ class CoordinateDescent(ClosureRule):
     """
 
     full_batch: ClassVar[bool] = True
+    own_steps: ClassVar[bool] = True  # not lr times the gradient
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class Regularizer:
     )
     needs_unit: ClassVar[bool] = False  # it takes images for values in [0, 1], and would cut off what lies outside
     makes_committee: bool = False  # its fit returns several models that predict together
+    needs_rate: bool = False  # what it does after a step is right only if that was lr times the gradient
     goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"
     context: Context

@@ -94,7 +94,7 @@ class L1(WeightPenalty):
         form: Literal["subgradient", "proximal"],
     ) -> None:
         super().__init__(alpha=alpha, layers=layers, biases=biases)
-        self.form = form
+        self.form, self.needs_rate = form, form == "proximal"
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """alpha sum |w|, in the subgradient form."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from dlreg.report.stats import LEVEL, Stat
 from dlreg.run.result import Result, Select
@@ -59,6 +59,18 @@ def _nll(result: Result, select: Select) -> float | None:
     return metrics.get("nll", metrics["loss"]) if metrics and "error" in metrics else None
 
 
+def _measure(key: str, place: int | None = None) -> Of:
+    """A measure of a linear model, or one of a list of them."""
+
+    def value(result: Result, select: Select) -> float | None:
+        found: Any = result.measures.get(select, {}).get(key)
+        if found is None or place is None:
+            return found
+        return found[place] if place < len(found) else None
+
+    return value
+
+
 def _gap(result: Result, select: Select) -> float | None:
     test, train = METRICS["test_error"].of(result, select), METRICS["train_error"].of(result, select)
     return None if test is None or train is None else test - train
@@ -68,6 +80,7 @@ _TEST, _TOP5 = _of_split("test", "error"), _of_split("test", "top5_error")
 _VAL, _TRAIN, _ROBUST = _of_split("val", "error"), _of_split("train", "error"), _of_split("test", "robust_error")
 _POSITIVE = (0.0, math.inf)
 _BALANCED = _of_split("test", "balanced_error")
+COEFFICIENTS = 10  # w0, ..., w9 have columns
 
 METRICS = {
     "test_error": Metric("test error %", _TEST, "lower", limits=RATE, counted=True, per_image=1),
@@ -95,6 +108,10 @@ METRICS = {
     "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4, limits=(-math.inf, 1.0)),
     "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "weight_norm": Metric("‖w‖", _measure("weight_norm"), "lower", limits=_POSITIVE),
+    "nonzeros": Metric("non-zero weights", _measure("nonzeros"), "lower", digits=0, limits=_POSITIVE),
+    "condition": Metric("condition number", _measure("condition"), "lower", limits=(1.0, math.inf)),
+    **{f"w{i}": Metric(f"w{i}", _measure("coefficients", i), "lower") for i in range(COEFFICIENTS)},
     "gap": Metric("gap", _gap, "lower"),
     "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE),
 }

@@ -1,4 +1,4 @@
-"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning. PNG, SVG and PDF, for print."""
+"""Pictures of a table: learning curves with bands, dots with intervals, sweeps, tuning, fits. PNG, SVG and PDF, for print."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from dlreg.errors import UserError
 from dlreg.report.budget import budget
 from dlreg.report.dots import dots
 from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
+from dlreg.report.fit import fit
 from dlreg.report.frame import COLOURS
 from dlreg.report.html import CURVES
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 from dlreg.report.table import Row, Table, curve
 
-Kind = Literal["curves", "dots", "sweep", "tuning"]
-KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning")
+Kind = Literal["curves", "dots", "sweep", "tuning", "fit"]
+KINDS: tuple[Kind, ...] = ("curves", "dots", "sweep", "tuning", "fit")
 Style = Literal["png", "svg", "pdf"]
 MARKERS = "os^Dv<>P"
 
@@ -48,7 +49,7 @@ def figure(table: Table, kind: Kind) -> Figure:
         raise UserError("no run is done yet: there is nothing to draw")
     if kind in ("dots", "sweep") and not any(row.metrics[table.metrics[0]] for row in table.rows):
         raise UserError(f"no run has a {METRICS[table.metrics[0]].title}: there is nothing to draw")
-    return styled(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget}[kind](table))
+    return styled(lambda: {"curves": _curves, "dots": dots, "sweep": _sweep, "tuning": budget, "fit": fit}[kind](table))
 
 
 def styled(drawn: Callable[[], Figure]) -> Figure:
@@ -101,7 +102,7 @@ def _sweep(table: Table) -> Figure:
     """The first metric, and that of training beside it, against the parameter that varies; one line for each choice."""
     parameter = _parameter(table)
     name = table.metrics[0]
-    beside = "train_accuracy" if METRICS[name].better == "higher" else "train_error"
+    beside = _of_training(name)
     lines: dict[str, list[tuple[float, Row]]] = {}
     for row in table.rows:
         value = row.label.get(parameter, "")
@@ -141,6 +142,12 @@ def _sweep(table: Table) -> Figure:
     figure.legend(loc="outside lower center", ncols=2)
     give_title(figure, table, "bars: 95 % interval of the mean")
     return figure
+
+
+def _of_training(name: str) -> str:
+    """The metric of the training set that belongs to one of another set."""
+    own = f"train_{name.removeprefix('test_').removeprefix('val_')}"
+    return own if own in METRICS else "train_accuracy" if METRICS[name].better == "higher" else "train_error"
 
 
 def geometric(values: Sequence[float]) -> bool:

@@ -33,12 +33,16 @@ class _Fitting:
         hidden = []
         while console.measure(drawn := self._draw(rows, shown), options=options.update(max_width=1000)).minimum > (
             options.max_width
-        ) and (name := spare(shown)):
+        ) and (name := spare(shown) or self._last(shown)):
             shown.remove(name)
             hidden.append(name)
         yield drawn
         if hidden:
             yield Text(f"no room here for {', '.join(hidden)}: a wider terminal or --format shows them")
+
+    def _last(self, shown: list[str]) -> str | None:
+        """The last column, unless only the labels and the judged number are left."""
+        return shown[-1] if len(shown) > len(self.table.columns) + 1 else None
 
     def _draw(self, rows: list[dict[str, str]], shown: list[str]) -> Any:
         drawn = RichTable(box=box.SIMPLE_HEAD)

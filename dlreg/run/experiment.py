@@ -27,6 +27,7 @@ from dlreg.run.by_class import by_class
 from dlreg.run.content import content, split_digest
 from dlreg.run.evaluate import evaluate
 from dlreg.run.fitter import Fitter
+from dlreg.run.linear import measures
 from dlreg.run.loop import Report
 from dlreg.run.machine import autocast, resolve
 from dlreg.run.parts import idle_norm, idle_weights, load, make_chain, make_data
@@ -171,9 +172,8 @@ class Experiment:
 
     def _without_numbers(self, result: Result, status: Status, message: str) -> Result:
         """What is told of a run that is not done: no number that could be taken for its result."""
-        return replace(
-            result, status=status, message=message, history=[], train=None, val=None, test=None, seconds=None
-        )
+        nothing: dict[str, Any] = dict.fromkeys(("train", "val", "test", "seconds"))
+        return replace(result, status=status, message=message, history=[], measures={}, **nothing)
 
     def _failed(self, result: Result, message: str) -> Result:
         with suppress(OSError):  # a full disk may be why it failed
@@ -230,6 +230,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
     numbers = [metrics["loss"] for metrics in (result.train, result.test["last"]) if metrics]
     if not all(math.isfinite(loss or 0.0) for loss in numbers):
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))
+    found = {k: measures(m, fitted.criterion, data.train.x) for k, m in models.items() if m}
+    result.measures = {k: numbers for k, numbers in found.items() if numbers}
     kept = {PREDICTIONS: pack_predictions(test.y, logits, getattr(fitted.criterion, "softmax", True))}
     return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 

@@ -108,12 +108,18 @@ def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
         raise UserError(
             f"reg={missed[0]} acts on gradients, and optimizer={name} takes none: leave it out, or take another optimizer"
         )
+    thresholds = next((part.name for part in parts.reg.parts.values() if part.needs_rate), None)
+    if thresholds and getattr(parts.optimizer, "own_steps", False):
+        raise UserError(
+            f"reg.{thresholds}.form=proximal thresholds by the rate of a gradient step, and optimizer={name} takes steps "
+            "of its own: give form=subgradient"
+        )
     if settings.sampler == "balanced" and parts.missed is Values.missed:
         raise UserError(
             "sampler=balanced draws every class equally often, and this data set has values; give shuffle or random"
         )
     if hasattr(parts.optimizer, "problem"):
-        check_linear(parts, name)
+        check_linear(parts, name, n)
     if not getattr(parts.optimizer, "full_batch", False):
         return
     why = f"optimizer={name} needs the same loss in every step, that of the whole training set"

@@ -77,6 +77,7 @@ def _described(config: dict[str, Any]) -> dict[str, Any]:
 
 Whole = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Number = Whole | Annotated[float, Field(strict=True, allow_inf_nan=False)] | None
+Measures = dict[str, Number | list[Number]]
 Metrics = Annotated[dict[str, Number], AfterValidator(_metrics)]
 Selected = Annotated[dict[str, Metrics | None], AfterValidator(_selected)]
 
@@ -92,6 +93,7 @@ class Result:
     train: Metrics | None = None
     val: Selected | None = None
     test: Selected | None = None
+    measures: dict[str, Measures] = field(default_factory=dict)  # of a linear model, by selection
     seconds: Number = None
     parameters: Whole | None = None
     versions: dict[str, str] = field(default_factory=dict)

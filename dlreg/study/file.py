@@ -98,6 +98,7 @@ class Study(_Part):
     )
     select: Select = "last"
     shared: Overrides = []
+    heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval

@@ -30,7 +30,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         note = filled(row.row.note, planned.budget)
         missing = len(planned.seeds) - len(results)
         control = labels.index(row.row.against) if row.row.against else None
-        groups.append(Group({"method": row.label}, results, missing, published, note, control))
+        groups.append(Group({study.heading: row.label}, results, missing, published, note, control))
     tunings = [_trials(row) for row in planned.rows]
     extra = {
         "Source": study.source,
