@@ -150,15 +150,18 @@ def attempt(settings: Settings) -> tuple[Result, Experiment, bool]:
         UserError: bad input, or another process runs it.
     """
     from dlreg import ui
-    from dlreg.run.experiment import Busy, Experiment
+    from dlreg.run.claim import Busy, abandoned
+    from dlreg.run.experiment import Experiment
 
     experiment = Experiment.of(settings)
     before = experiment.earlier()
     with ui.Live(settings.progress) as live, live.run(experiment.run_id, settings.epochs) as report:
-        try:
-            return before or experiment.run(report), experiment, bool(before)
-        except Busy as error:
-            raise UserError(str(error)) from None
+        while True:
+            try:
+                return before or experiment.run(report), experiment, bool(before)
+            except Busy as error:
+                if not abandoned(experiment.folder):
+                    raise UserError(str(error)) from None
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dlreg import ui
-from dlreg.run.experiment import Busy
-from dlreg.run.result import Result
+from dlreg.run.claim import Busy
 from dlreg.study import workers
-from dlreg.study.cells import Cell, run_cells
+from dlreg.study.cells import Cell, Outcome, run_cells
 from dlreg.study.looks import settle
 from dlreg.study.notes import record
 from dlreg.study.plan import Plan
@@ -31,7 +30,7 @@ def run(planned: Plan, jobs: int) -> Plan:
     return planned
 
 
-def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str]]:
+def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Outcome]]:
     """Each cell with its result as it comes: here one after the other, or in `jobs` processes."""
     if jobs == 1:
         assert ui.live is not None
@@ -60,14 +59,14 @@ def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
     return sum(sum(seconds) / len(seconds) for seconds in of_row) if overall or not of_row else None
 
 
-def _attempt(cell: Cell, report: Any) -> Result | str:
+def _attempt(cell: Cell, report: Any) -> Outcome:
     try:
         return cell.experiment.run(report)
     except Busy as error:
-        return str(error)
+        return error
 
 
-def _job(cell: Cell) -> Result | str:
+def _job(cell: Cell) -> Outcome:
     """In a worker process."""
     live = ui.Live(bars=False)
     live.in_sweep = True

@@ -15,8 +15,9 @@ from dlreg.errors import RunsFailed
 from dlreg.report.judge import arranged, compare, grouped, judge
 from dlreg.report.question import Question
 from dlreg.report.render import render
+from dlreg.run.claim import Busy
 from dlreg.run.result import Result
-from dlreg.study.cells import Cell, over_seeds, run_cells, tell_unfinished
+from dlreg.study.cells import Cell, Outcome, over_seeds, run_cells, tell_unfinished
 from dlreg.study.grid import grid
 from dlreg.study.looks import settle
 
@@ -54,7 +55,7 @@ def _wanted(cells: Sequence[Cell], question: Question) -> list[Cell]:
     return [cell for cell in cells if cell.experiment.run_id in ids]
 
 
-def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, Result | str]]:
+def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, Outcome]]:
     """One at a time where the launcher works in this process, so that each outcome is told at once; else all together."""
     alone = type(launcher).__name__ == "BasicLauncher"
     for i in range(0, len(cells), 1 if alone else max(1, len(cells))):
@@ -62,7 +63,8 @@ def _launch(cells: Sequence[Cell], launcher: Launcher) -> Iterator[tuple[Cell, R
         returns = launcher.launch([list(c.overrides) for c in batch], initial_job_idx=i)
         for cell, job in zip(batch, returns, strict=True):
             completed = job.status == JobStatus.COMPLETED and isinstance(job.return_value, Result)
-            yield cell, job.return_value if completed else str(job._return_value)
+            found = job._return_value
+            yield cell, found if completed or isinstance(found, Busy) else str(found)
 
 
 def _report(cells: Sequence[Cell], question: Question) -> None:
