@@ -105,7 +105,7 @@ def test_a_run_that_was_taken_over_leaves_the_result_to_the_other(settings, monk
     class Paused(Silent):
         def epoch(self, row):
             if row["epoch"] == 1:
-                claim.expel(experiment.folder, claim._last(experiment.folder))
+                claim.expel(experiment.folder, claim.last(experiment.folder))
                 self.second = Experiment(experiment.settings).run(Silent())
 
     paused = Paused()

@@ -15,7 +15,7 @@ from dlreg.run.experiment import Experiment
 from dlreg.run.result import read_all
 from dlreg.study import cells as cells_
 from dlreg.study.cells import Cell, run_cells
-from dlreg.study.execute import launch
+from dlreg.study.executor import Executor
 
 SMALL = [
     "model.hidden=[8]",
@@ -36,7 +36,8 @@ STUDY = """
 title: t
 source: s
 text: t
-budgets: {one: {text: t, seeds: [0]}}
+baseline: none
+budgets: {smoke: {text: t, seeds: [0]}}
 rows:
   - {label: none, overrides: ['model.hidden=[8]', epochs=1, data.train_size=128, device=cpu]}
 """
@@ -117,7 +118,7 @@ def test_processes_share_one_folder_though_some_are_killed(tmp_path):
                 file.write(f"{self.folder.name}\n")
 
         Claim.publish = publish
-        run_cells(planned, lambda todo: launch(todo, 1))
+        run_cells(planned, Executor())
 
     def fork():
         child = os.fork()

@@ -106,7 +106,7 @@ class Claim:
                 json.dump([mine.token, mine.machine, mine.pid, mine.started], file)
         except FileExistsError:
             pass  # somebody was faster
-        if _last(self.folder) != mine:
+        if last(self.folder) != mine:
             fence.unlink(missing_ok=True)
             raise Busy(f"{self.folder} is in use: another process runs this very experiment")
         for old in self.folder.glob(".claim-*"):
@@ -128,7 +128,7 @@ class Watch:
 
     def free(self, folder: Path) -> bool:
         """Whether nobody has the run in hand; an owner that is gone is expelled."""
-        owner = _last(folder)
+        owner = last(folder)
         if owner is None or (sign := _heartbeat(owner.fence(folder))) is None:
             return True
         now, before = time.monotonic(), self.seen.get(folder)
@@ -147,12 +147,12 @@ def refuse_held(folder: Path) -> Owner | None:
     Raises:
         Busy: another process has it in hand.
     """
-    last = _last(folder)
-    if last and last.fence(folder).exists():
-        if not last.died():
+    owner = last(folder)
+    if owner and owner.fence(folder).exists():
+        if not owner.died():
             raise Busy(f"{folder} is in use: another process runs this very experiment")
-        expel(folder, last)
-    return last
+        expel(folder, owner)
+    return owner
 
 
 def abandoned(folder: Path) -> bool:
@@ -172,7 +172,7 @@ def expel(folder: Path, owner: Owner) -> None:
     owner.fence(folder).unlink(missing_ok=True)
 
 
-def _last(folder: Path) -> Owner | None:
+def last(folder: Path) -> Owner | None:
     """Who came last, in hand or not."""
     numbers = [int(path.name[7:]) for path in folder.glob(".claim-*") if path.name[7:].isdecimal()]
     if not numbers:

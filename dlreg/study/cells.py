@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlreg import ui
 from dlreg.errors import UserError
@@ -40,6 +42,7 @@ def over_seeds(words: Sequence[str], experiment: Experiment, seeds: Iterable[int
     return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
 
 
+TRIES = 2  # that one command takes over a run whose owner is gone
 Outcome = Result | Busy | str  # a result; somebody else has it in hand; why there is none
 Launch = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]  # cells -> each with what became of it
 
@@ -68,6 +71,7 @@ def _shared(todo: Sequence[Cell], launch: Launch) -> Iterator[tuple[Cell, Result
     """`launch`, as often as it takes until no run is in another process's hand."""
     watch, held = Watch(), list[Cell]()
     before = {cell.experiment.folder: written(cell) for cell in todo}
+    tries = Counter[Path]()
     while todo or held:
         mine = len(held)
         for cell, found in launch(todo) if todo else ():
@@ -83,8 +87,11 @@ def _shared(todo: Sequence[Cell], launch: Launch) -> Iterator[tuple[Cell, Result
             result = cell.experiment.result()
             if written(cell) != before[cell.experiment.folder] and result.status != "interrupted":
                 yield cell, result
+            elif tries[cell.experiment.folder] == TRIES:
+                yield cell, "every process that had it in hand died (out of memory?)"
             else:
                 todo.append(cell)
+                tries[cell.experiment.folder] += 1
         if held and not todo:
             time.sleep(claim.POLL)
 
