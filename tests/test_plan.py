@@ -95,7 +95,7 @@ def test_run_table_and_run_again(make, capfd):
 
 def test_jobs_give_the_same_bits(make):
     serial = run(make(changes=["outputs=serial"]), Executor())
-    parallel = run(make(changes=["outputs=parallel"]), jobs=2)
+    parallel = run(make(changes=["outputs=parallel"]), Executor(jobs=2))
     for a, b in zip(serial.cells, parallel.cells, strict=True):
         one, two = a.experiment.result(), b.experiment.result()
         assert one.test == two.test and one.run_id == two.run_id
