@@ -80,13 +80,15 @@ def sweep(*overrides: str, jobs: int = 1, config_dir: str | Path | None = None) 
         UserError: one cell is bad; nothing was run.
     """
     from dlreg.commands.train import cells_of
+    from dlreg.commands.where import executor
     from dlreg.report.judge import arranged, compare
     from dlreg.study.cells import run_cells
-    from dlreg.study.execute import launch
 
+    folders = _folders(config_dir)
+    where, words = executor(overrides, Namespace(jobs=jobs), folders)
     with _undisturbed():
-        cells = cells_of(overrides, _folders(config_dir))
-        run_cells(cells, lambda todo: launch(todo, jobs))
+        cells = cells_of(words, folders)
+        run_cells(cells, where)
     return Shown(arranged(compare([cell.experiment.result() for cell in cells])))
 
 
@@ -96,13 +98,16 @@ def run_study(name: str, *words: str, jobs: int = 1, config_dir: str | Path | No
     Raises:
         UserError: there is no such study, or its rows do not compose; nothing was run.
     """
+    from dlreg.commands.where import executor
     from dlreg.commands.words import planned
     from dlreg.study import execute
     from dlreg.study.tabulate import table
 
-    asked = Namespace(words=[name, *words], row=[], margin=None)
+    folders = _folders(config_dir)
+    where, others = executor(words, Namespace(jobs=jobs), folders)
+    asked = Namespace(words=[name, *others], row=[], margin=None)
     with _undisturbed():
-        return Shown(table(execute.run(planned(name, asked, _folders(config_dir)), jobs)))
+        return Shown(table(execute.run(planned(name, asked, folders), where)))
 
 
 def table(*words: str | Path, config_dir: str | Path | None = None, **options: Any) -> Shown:

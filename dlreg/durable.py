@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ SEAL = b'{"seal": "'
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write beside `path`, flush to the disk, rename over it, flush the folder. Raises OSError; `path` is then as it was."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")  # also unlike those of other machines
     try:
         with open(beside, "wb") as file:
             file.write(content)
@@ -31,13 +32,33 @@ def write_atomic(path: Path, content: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def fill(beside: Path, content: bytes, path: Path) -> None:
+    """`write_atomic` through a file that must be there already: whoever removes it first has forbidden the write.
+
+    Raises:
+        FileNotFoundError: it was removed; `path` is as it was. OSError: it cannot be written; nor is `path` changed.
+    """
+    with open(beside, "r+b") as file:
+        file.write(content)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+    _sync_folder(path.parent)
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """JSON whose first member is the SHA-256 of all the bytes behind it.
 
     NaN or Infinity raise ValueError here instead of poisoning a table later.
     """
+    write_atomic(path, sealed(value))
+
+
+def sealed(value: dict[str, Any]) -> bytes:
+    """What `write_json` writes."""
     body = (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()[1:]
-    write_atomic(path, SEAL + digest(body).encode() + b'",' + body)
+    return SEAL + digest(body).encode() + b'",' + body
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -106,7 +127,7 @@ def digest(content: bytes) -> str:
 
 
 def tidy(folder: Path) -> None:
-    """Remove what writers killed in mid-write left in `folder`; only for who holds the folder's lock."""
+    """Remove what writers killed in mid-write left in `folder`; only for who holds the folder's claim."""
     for path in folder.glob(".*.tmp"):
         path.unlink(missing_ok=True)
 

@@ -97,10 +97,8 @@ def killed(tree: Path, name: str, fault: Fault) -> bool:
 
 def warm(tree: Path) -> None:
     """Import once what every child needs, and nothing of dlreg."""
-    sys.path[:0] = [str(tree), str(tree / "dlreg" / "_hydra"), str(tree / "tests")]
-    os.environ.update(
-        PYTHONPATH=f"{tree}:{tree / 'dlreg' / '_hydra'}", OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1"
-    )
+    sys.path[:0] = [str(tree), str(tree / "tests")]
+    os.environ.update(PYTHONPATH=str(tree), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
     os.environ.setdefault("DLREG_TEST_DATA", str(ROOT.parent / "shared" / "data"))
     sys.dont_write_bytecode = True
     os.chdir(tree)

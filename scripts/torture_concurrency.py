@@ -14,7 +14,7 @@ from dlreg.config.compose import compose
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import read_all
 from dlreg.study.cells import Cell, run_cells
-from dlreg.study.execute import launch
+from dlreg.study.executor import Executor
 
 PROCESSES = 32
 EACH = 100  # runs that a process has of its own; it wants those of its neighbour as well
@@ -56,7 +56,7 @@ def concurrency(trials: Trials, scale: float) -> None:
 
 def _sweep(cells: Sequence[Cell]) -> int:
     with entered():
-        run_cells(cells, lambda todo: launch(todo, 1))
+        run_cells(cells, Executor())
     return 0
 
 

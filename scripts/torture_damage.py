@@ -137,7 +137,7 @@ def _cut(trials: Trials, content: bytes) -> bytes:
 
 def _restore(whole: dict[Path, bytes]) -> None:
     for path in OUTPUTS.rglob("*"):
-        if path.is_file() and path not in whole and path.name != ".lock":
+        if path.is_file() and path not in whole and not path.name.startswith(".claim-"):
             path.unlink()
     for path, content in whole.items():
         path.write_bytes(content)

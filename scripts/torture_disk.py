@@ -48,15 +48,15 @@ class Disk:
         return call
 
     def _open(self, path: Any, mode: str) -> Any:
-        if mode != "wb":
+        if mode not in ("wb", "r+b"):
             return builtins.open(path, mode)
         self.touched()
-        return _Torn(path, self)
+        return _Torn(path, mode, self)
 
 
 class _Torn(io.FileIO):
-    def __init__(self, path: Any, disk: Disk) -> None:
-        super().__init__(path, "wb")
+    def __init__(self, path: Any, mode: str, disk: Disk) -> None:
+        super().__init__(path, mode)
         self.disk = disk
 
     def write(self, content: Any) -> int:

@@ -20,8 +20,9 @@ from torture_trials import Trials
 
 from dlreg import durable
 from dlreg.cli import main
+from dlreg.run.claim import Claim
 from dlreg.run.fitter import CheckpointFile
-from dlreg.run.result import FINAL, Result, read, read_all
+from dlreg.run.result import FINAL, read, read_all
 
 OUTPUTS = Path("outputs")
 SMALL = (
@@ -82,21 +83,21 @@ def train(*words: str) -> int:
 @contextlib.contextmanager
 def entered() -> Iterator[None]:
     """While this lasts, each epoch that is saved and each result that is written is a line of the ledger."""
-    save, write = CheckpointFile.save, Result.write
+    save, publish = CheckpointFile.save, Claim.publish
 
     def saving(self: CheckpointFile, state: dict[str, Any]) -> None:
         save(self, state)
         _enter(f"epoch {len(state['history'])} {self.path}")
 
-    def writing(self: Result, folder: Path) -> None:
-        write(self, folder)
-        _enter(f"{self.status} {folder}")
+    def publishing(self: Claim, content: bytes) -> None:
+        publish(self, content)
+        _enter(f"{json.loads(content)['status']} {self.folder}")
 
-    CheckpointFile.save, Result.write = saving, writing  # type: ignore[method-assign]
+    CheckpointFile.save, Claim.publish = saving, publishing  # type: ignore[method-assign]
     try:
         yield
     finally:
-        CheckpointFile.save, Result.write = save, write  # type: ignore[method-assign]
+        CheckpointFile.save, Claim.publish = save, publish  # type: ignore[method-assign]
 
 
 def _enter(line: str) -> None:
@@ -164,7 +165,7 @@ def left(top: Path = OUTPUTS) -> dict[str, Any]:
     for path in sorted(top.glob("*/*")):
         if path.name == "result.json":
             found[str(path.relative_to(top))] = _timeless(json.loads(path.read_bytes()))
-        elif path.name not in (".lock", "traceback.txt"):
+        elif path.name != "traceback.txt" and not path.name.startswith(".claim-"):
             found[str(path.relative_to(top))] = path.read_bytes()
     return found
 

@@ -51,5 +51,5 @@ def _weights(trials: Trials, name: str, sent: list[signal.Signals]) -> bytes:
 
 def _sleep_until_started(folder: Path, process: subprocess.Popen[str]) -> None:
     """Until the run's folder is there: before that, Python itself is still loading."""
-    while process.poll() is None and not list(folder.glob("*/.lock")):
+    while process.poll() is None and not list(folder.glob("*/.claim-*")):
         time.sleep(0.01)

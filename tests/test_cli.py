@@ -13,7 +13,6 @@ from results import result
 from dlreg import __version__
 from dlreg.cli import COMMANDS, main
 from dlreg.config.schema import GROUPS
-from dlreg.run.experiment import Experiment
 
 SMALL = ["epochs=2", "data.train_size=128", "model.hidden=[16]", "threads=1", "device=cpu"]
 
@@ -51,7 +50,7 @@ def test_train_then_already_then_table(dlreg, tmp_path):
     assert "epoch 2/2" in err
     folders = list((tmp_path / "outputs").iterdir())
     assert [sorted(p.name for p in f.iterdir()) for f in folders] == [
-        [".lock", "config.json", "predictions.npz", "result.json", "weights"]
+        [".claim-1", "config.json", "predictions.npz", "result.json", "weights"]
     ]
     status, out, err = dlreg("train", "optimizer=adam", "reg=dropout", *SMALL)
     assert (status, err) == (0, "")
@@ -165,18 +164,6 @@ def test_failed_and_diverged_runs_do_not_stop_the_others(dlreg, monkeypatch):
     monkeypatch.setattr(fitter, "fit", real)
     status, _, err = dlreg(*words)
     assert (status, "4 runs: 2 finished before, 2 to do" in err) == (0, True)
-
-
-def test_a_cell_that_another_process_holds_is_told_and_exits_1(dlreg, tmp_path):
-    from dlreg.config.compose import compose
-    from dlreg.run import experiment
-
-    held = Experiment.of(compose([*SMALL, "seed=1", "outputs=outputs"])).folder
-    with experiment.claim(held):
-        status, _, err = dlreg("train", "-m", "seed=0,1", *SMALL)
-    assert status == 1
-    assert "another process runs this very experiment" in err
-    assert "1 done" in err
 
 
 def test_sweep_with_diverged_rows_only_exits_0(dlreg):

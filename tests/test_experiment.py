@@ -11,7 +11,8 @@ from conftest import Silent, newest
 from dlreg import durable
 from dlreg.cli import main
 from dlreg.errors import Interrupted, UserError
-from dlreg.run import experiment, fitter, parts
+from dlreg.run import fitter, parts
+from dlreg.run.claim import Busy, Claim
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import identity, read, read_all, run_id
 
@@ -233,7 +234,7 @@ def test_a_full_disk_is_a_failed_run_and_the_checkpoint_stays(settings, monkeypa
 
 def test_the_same_experiment_twice_at_once_is_refused(settings):
     chosen = settings()
-    with experiment.claim(Experiment.of(chosen).folder), pytest.raises(experiment.Busy, match="another process"):
+    with Claim(Experiment.of(chosen).folder), pytest.raises(Busy, match="another process"):
         Experiment.of(chosen).run(Silent())
     assert Experiment.of(chosen).run(Silent()).status == "done"
 

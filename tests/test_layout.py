@@ -43,7 +43,7 @@ def places():
     """`(file, wing or package or root module, imported names split at the dots)` of the whole package."""
     for path in PACKAGE.rglob("*.py"):
         place = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if place not in ("_hydra", *FRONT):
+        if place not in FRONT:
             yield path, place, [name.split(".")[1:] for name in imports(path) if name != "dlreg"]
 
 

@@ -22,6 +22,7 @@ from dlreg.report.stats import ALPHA, holm
 from dlreg.report.verdicts import Rule
 from dlreg.run.result import Result
 from dlreg.study.execute import run
+from dlreg.study.executor import Executor
 from dlreg.study.looks import settle
 from dlreg.study.notes import earlier
 from dlreg.study.tabulate import table, wanted
@@ -298,7 +299,7 @@ def test_what_fails_is_not_tried_again_at_once(make):
 
 def test_a_killed_command_goes_on_and_ends_the_same(make, monkeypatch):
     """Real runs: cut off within a look, then again; as if it had never been."""
-    from dlreg.study import execute
+    from dlreg.study import executor
 
     quick = ["epochs=1", "data.train_size=64"]
 
@@ -308,8 +309,8 @@ def test_a_killed_command_goes_on_and_ends_the_same(make, monkeypatch):
         make()
         return plan(Request(Path("mine.yaml"), looks=Looks(5), changes=[*quick, f"outputs={folder}"]))
 
-    straight = table(run(plan_in("straight"), jobs=1))
-    attempt, calls = execute._attempt, []
+    straight = table(run(plan_in("straight"), Executor()))
+    attempt, calls = executor._attempt, []
 
     def cut(cell, report):
         calls.append(cell)
@@ -317,11 +318,11 @@ def test_a_killed_command_goes_on_and_ends_the_same(make, monkeypatch):
             raise KeyboardInterrupt
         return attempt(cell, report)
 
-    monkeypatch.setattr(execute, "_attempt", cut)
+    monkeypatch.setattr(executor, "_attempt", cut)
     with pytest.raises(KeyboardInterrupt):
-        run(plan_in("cut"), jobs=1)
-    monkeypatch.setattr(execute, "_attempt", attempt)
-    again = table(run(plan_in("cut"), jobs=1))
+        run(plan_in("cut"), Executor())
+    monkeypatch.setattr(executor, "_attempt", attempt)
+    again = table(run(plan_in("cut"), Executor()))
     assert [(r.name, r.wanted, r.difference, r.metrics["test_error"]) for r in again.rows] == [
         (r.name, r.wanted, r.difference, r.metrics["test_error"]) for r in straight.rows
     ]
@@ -330,7 +331,7 @@ def test_a_killed_command_goes_on_and_ends_the_same(make, monkeypatch):
 
 def test_a_table_by_hand_says_how_many_looks_it_has_had(make):
     for seeds in ([0, 1], [0, 1, 2]):
-        planned = run(make(seeds=seeds, changes=["epochs=1"]), jobs=1)
+        planned = run(make(seeds=seeds, changes=["epochs=1"]), Executor())
         assert ("Looks" in table(planned).protocol) == (len(seeds) == 3)
     assert (
         table(planned)

@@ -1,4 +1,4 @@
-"""The wheel carries everything: conf/, the sweeper plugin, the command; it runs from any folder without the checkout."""
+"""The wheel carries everything: conf/, the command; it runs from any folder without the checkout."""
 
 import os
 import subprocess
@@ -26,9 +26,6 @@ def installed(tmp_path_factory):
 def test_contents(installed):
     conf = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     assert {p.relative_to(installed / "dlreg/conf") for p in (installed / "dlreg/conf").rglob("*.yaml")} == conf
-    assert (installed / "hydra_plugins" / "dlreg_grid.py").is_file()
-    assert not (installed / "hydra_plugins" / "__init__.py").exists()  # a namespace shared with other plugins
-    assert not (installed / "dlreg" / "_hydra").exists()
     assert (installed / "dlreg" / "py.typed").is_file()
 
 

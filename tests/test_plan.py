@@ -12,6 +12,7 @@ from dlreg.commands import arguments
 from dlreg.errors import UserError
 from dlreg.run.result import Result, read_all
 from dlreg.study.execute import estimate, run
+from dlreg.study.executor import Executor
 from dlreg.study.file import find, load, state, studies
 from dlreg.study.notes import record
 from dlreg.study.overrides import layered
@@ -73,7 +74,7 @@ def test_a_change_inside_an_option_applies_to_the_rows_that_chose_it(make):
 
 
 def test_run_table_and_run_again(make, capfd):
-    planned = run(make(), jobs=1)
+    planned = run(make(), Executor())
     found = table(planned)
     assert [row.name for row in found.rows] == ["none", "dropout"] and found.rows[0].baseline
     assert counts(found) == {"done": 4}
@@ -82,7 +83,7 @@ def test_run_table_and_run_again(make, capfd):
         cell.experiment.folder: (cell.experiment.folder / "result.json").stat().st_mtime_ns for cell in planned.cells
     }
     capfd.readouterr()
-    run(make(), jobs=1)
+    run(make(), Executor())
     assert "4 finished before, 0 to do" in capfd.readouterr().err
     assert before == {
         cell.experiment.folder: (cell.experiment.folder / "result.json").stat().st_mtime_ns for cell in planned.cells
@@ -93,8 +94,8 @@ def test_run_table_and_run_again(make, capfd):
 
 
 def test_jobs_give_the_same_bits(make):
-    serial = run(make(changes=["outputs=serial"]), jobs=1)
-    parallel = run(make(changes=["outputs=parallel"]), jobs=2)
+    serial = run(make(changes=["outputs=serial"]), Executor())
+    parallel = run(make(changes=["outputs=parallel"]), Executor(jobs=2))
     for a, b in zip(serial.cells, parallel.cells, strict=True):
         one, two = a.experiment.result(), b.experiment.result()
         assert one.test == two.test and one.run_id == two.run_id
@@ -138,7 +139,7 @@ def test_tuning_is_on_validation_and_on_seeds_that_are_not_reported(make):
     assert len(planned.trial_cells) == 2 and not planned.rows[1].cells
     assert {cell.experiment.settings.seed for cell in planned.trial_cells} == {1000}
     assert counts(table(planned)) == {"missing": 4}
-    done = run(planned, jobs=1)
+    done = run(planned, Executor())
     trials = {cells[0].overrides[-2]: cells[0].experiment.result() for _, cells in done.rows[1].trials}
     best = min(trials, key=lambda word: (trials[word].val["last"]["error"], trials[word].val["last"]["loss"]))
     assert done.rows[1].chosen == (best,)
@@ -251,7 +252,7 @@ def test_state_counts_what_is_done(make, tmp_path):
     assert state("mine", "smoke", tmp_path / "outputs") == ""
     record(planned, planned.cells)
     assert state("mine", "smoke", tmp_path / "outputs") == "0/4 done"
-    run(planned, jobs=1)
+    run(planned, Executor())
     assert state("mine", "smoke", tmp_path / "outputs") == "4/4 done"
     shutil.rmtree(planned.cells[0].experiment.folder)
     assert state("mine", "smoke", tmp_path / "outputs") == "3/4 done"

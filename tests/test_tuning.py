@@ -16,6 +16,7 @@ from dlreg.run.experiment import Experiment
 from dlreg.run.result import Result
 from dlreg.study import sampling, tuning
 from dlreg.study.execute import run
+from dlreg.study.executor import Executor
 from dlreg.study.overrides import layered, varied
 from dlreg.study.sampling import propose, sample
 from dlreg.study.spaces import Interval, axis, edges
@@ -184,7 +185,7 @@ def test_a_choice_on_the_edge_is_flagged(space, chosen, flagged):
 
 
 def test_the_edge_is_in_the_footer_and_the_budget_of_every_row(make, capfd):  # noqa: F811
-    done = run(make(INTERVALS), jobs=1)
+    done = run(make(INTERVALS), Executor())
     footer = table(done).protocol
     assert footer["Tuning"].startswith(
         "By validation error on seed 1000 (not reported), random search. none: 3 settings"
@@ -284,7 +285,7 @@ def test_a_sampler_that_learns_asks_again_and_goes_on_where_it_was(make, monkeyp
     text = INTERVALS.replace("trials: 3", "trials: 3\nsearch: tpe")
     planned = make(text)
     assert [len(row.trials) for row in planned.rows] == [2, 2] and planned.unknown == 2 * 2 + 2 * 1
-    done = run(planned, jobs=1)
+    done = run(planned, Executor())
     assert [len(row.trials) for row in done.rows] == [3, 3] and done.unknown == 0 and len(done.cells) == 4
     again = make(text)
     assert [row.chosen for row in again.rows] == [row.chosen for row in done.rows]

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 from dlreg import ui
 from dlreg.commands.arguments import Parser
 from dlreg.commands.signals import ending_on_signals
-from dlreg.commands.study import dry_run, runner_parser
+from dlreg.commands.study import dry_run
 from dlreg.commands.table import put, write
+from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import margin, seeds_asked, split
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
 from dlreg.report.render import FORMATS
-from dlreg.study import workers
 
 if TYPE_CHECKING:
     from dlreg.report.effects import Effects
     from dlreg.report.table import Table
     from dlreg.study.ablation import Recipe
+    from dlreg.study.executor import Executor
     from dlreg.study.plan import Plan
 
 TEXT = """Take one recipe apart: the rows all, all but each word, none, none plus each word, and what every word gains.
@@ -40,13 +41,12 @@ def run(argv: list[str]) -> int:
     folders, rest = user_config_dirs(argv)
     given = _parser().parse_intermixed_args(rest)
     _check(given)
+    launch, given.words = executor(given.words, given, folders)
     own, others = split(given.words)
     if own:
         raise UserError(f"{next(iter(own))}: an ablation has none; the recipe says what a run is, and nothing is tuned")
     seeds, looks, others = seeds_asked(others)
     chosen = dict(word.split("=", 1) for word in others if word.startswith("words="))
-    if given.jobs > 1 and not given.dry_run:
-        workers.warm()
     from dlreg.study import plan as planning  # torch comes with it
     from dlreg.study.ablation import recipe, study
 
@@ -56,14 +56,15 @@ def run(argv: list[str]) -> int:
         planning.Request(Path("ablate"), seeds=seeds, config_dirs=folders, looks=looks, margin=given.margin, study=made)
     )
     if given.dry_run:
-        dry_run(plan, given.jobs)
+        dry_run(plan, launch)
         delivered()
         return 0
-    return _run(plan, taken, given)
+    return _run(plan, taken, given, launch)
 
 
 def _parser() -> Parser:
-    parser = runner_parser(Parser("ablate", TEXT))
+    parser = Parser("ablate", TEXT)
+    add_flags(parser)
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument(
         "--factorial",
@@ -88,14 +89,14 @@ def _check(given: argparse.Namespace) -> None:
         raise UserError(f"{strangers[0]}: an ablation is described by KEY=VALUE")
 
 
-def _run(plan: Plan, taken: Recipe, given: argparse.Namespace) -> int:
+def _run(plan: Plan, taken: Recipe, given: argparse.Namespace, launch: Executor) -> int:
     from dlreg.report.bars import bars
     from dlreg.study import execute
     from dlreg.study.cells import tell_unfinished
 
     ui.err.print(f"{plan.study.title}: {len(plan.rows)} rows", markup=False)
     with ending_on_signals():
-        plan = execute.run(plan, given.jobs)
+        plan = execute.run(plan, launch)
     table, effects = _judged(plan, taken.names, listed=given.format != "rich")
     put(table, given.format, given.output)
     if given.format == "rich":

@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlreg import ui
-from dlreg.commands.arguments import Parser, study_parser
+from dlreg.commands.arguments import study_parser
 from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import named, planned
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
-from dlreg.study import workers
 
 if TYPE_CHECKING:
+    from dlreg.study.cells import Cell
+    from dlreg.study.executor import Executor
     from dlreg.study.plan import Plan
 
 
 def run(argv: list[str]) -> int:
     """List the studies, or run one; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = runner_parser(study_parser("study", "Run what is missing of a study and print its table."))
+    parser = study_parser("study", "Run what is missing of a study and print its table.")
+    add_flags(parser)
     parser.add_argument("words", nargs="*", metavar="NAME | KEY=VALUE", help="without a name: list the studies")
     given = parser.parse_intermixed_args(rest)
     name = named(given.words)
@@ -31,29 +34,13 @@ def run(argv: list[str]) -> int:
         _list(given.words, folders)
         delivered()
         return 0
-    if given.jobs > 1 and not given.dry_run:
-        workers.warm()
+    launch, given.words = executor(given.words, given, folders)
     plan = planned(name, given, folders)
     if given.dry_run:
-        dry_run(plan, given.jobs)
+        dry_run(plan, launch)
         delivered()
         return 0
-    return carry_out(plan, given.jobs)
-
-
-def runner_parser(parser: Parser) -> Parser:
-    """A parser with the flags of every command that runs a study."""
-    parser.add_argument("--dry-run", action="store_true", help="print the runs and the estimated time, and run nothing")
-    parser.add_argument(
-        "--jobs", type=_jobs, default=1, metavar="N", help="processes (a run has one thread, unless threads=N)"
-    )
-    return parser
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--jobs={text} must be at least 1")
-    return int(text)
+    return carry_out(plan, launch)
 
 
 def _list(words: Sequence[str], folders: Sequence[str]) -> None:
@@ -79,36 +66,45 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
     )
 
 
-def dry_run(plan: Plan, jobs: int) -> None:
+def dry_run(plan: Plan, launch: Executor) -> None:
     """Print the runs and the estimated time, and run nothing."""
-    from dlreg.report.protocol import duration
     from dlreg.study.execute import estimate
     from dlreg.study.tabulate import wanted
 
-    todo, cells = [], [*plan.trial_cells, *wanted(plan)]
-    for cell in cells:
-        result = cell.present()
-        status = result.status if result else "missing"
-        if not cell.experiment.finished():
-            todo.append(cell)
-        ui.out.print(f"{status:<12}{cell}", markup=False)
+    cells = [*plan.trial_cells, *wanted(plan)]
+    todo = told(cells)
     later = plan.unknown
     if later:
         ui.out.print(f"{'missing':<12}{later} runs with the settings that the trials will choose")
-    seconds = estimate(plan, todo)
-    time = (
-        "how long is known once one ran" if seconds is None
-        else f"about {duration(seconds / min(jobs, os.cpu_count() or 1))} with --jobs {jobs}"
-    )  # fmt: skip
-    total = len(cells) + later
     at_least = "at least " if plan.looks else ""
-    ui.out.print(f"{at_least}{total} runs: {total - len(todo) - later} finished, {len(todo) + later} to do, {time}")
+    total, missing = len(cells) + later, len(todo) + later
+    time = duration_of(estimate(plan, todo), launch)
+    ui.out.print(f"{at_least}{total} runs: {total - missing} finished, {missing} to do, {time}")
     if plan.looks:
         most = len(plan.trial_cells) + len(plan.rows) * plan.looks.max_seeds
         ui.out.print(f"at most {most} runs, if no row is settled before max_seeds={plan.looks.max_seeds}")
 
 
-def carry_out(plan: Plan, jobs: int) -> int:
+def told(cells: Sequence[Cell]) -> list[Cell]:
+    """Print each cell with what there is of it; returns those that are to do."""
+    for cell in cells:
+        result = cell.present()
+        ui.out.print(f"{result.status if result else 'missing':<12}{cell}", markup=False)
+    return [cell for cell in cells if not cell.experiment.finished()]
+
+
+def duration_of(seconds: float | None, launch: Executor) -> str:
+    """How long runs take that take so many seconds one after the other."""
+    from dlreg.report.protocol import duration
+
+    if seconds is None:
+        return "how long is known once one ran"
+    if launch.launched:
+        return f"about {duration(seconds)} one after the other, divided by how many the launcher runs at once"
+    return f"about {duration(seconds / min(launch.jobs, os.cpu_count() or 1))} with --jobs {launch.jobs}"
+
+
+def carry_out(plan: Plan, launch: Executor) -> int:
     """Run what is missing and print the table; returns the exit status."""
     from dlreg.report.render import render
     from dlreg.study import execute
@@ -117,7 +113,7 @@ def carry_out(plan: Plan, jobs: int) -> int:
 
     ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
     with ending_on_signals():
-        plan = execute.run(plan, jobs)
+        plan = execute.run(plan, launch)
     found = table(plan)
     ui.out.print(render(found, "rich"))
     for row in plan.rows:

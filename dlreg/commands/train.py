@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra._internal.callbacks import Callbacks
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
-from hydra.types import HydraContext, RunMode
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dlreg import ui
+from dlreg.commands import where
 from dlreg.commands.signals import ending_on_signals
+from dlreg.commands.where import executor
 from dlreg.commands.words import margin, seeds_asked
 from dlreg.config import compose, guard
 from dlreg.config.applying import conditional
@@ -26,12 +27,12 @@ from dlreg.config.schema import Settings
 from dlreg.display import delivered
 from dlreg.errors import RunsFailed, UserError
 from dlreg.report.question import Question
-from dlreg.study.workers import end_with_parent
 
 if TYPE_CHECKING:  # torch comes with them
     from dlreg.run.experiment import Experiment
     from dlreg.run.result import Result
     from dlreg.study.cells import Cell
+    from dlreg.study.executor import Executor
 
 
 def run(argv: list[str]) -> int:
@@ -41,31 +42,47 @@ def run(argv: list[str]) -> int:
         raise UserError(f"--config-dir={folders[1]}: only one folder of options can be given")
     flags, overrides = guard.split_flags(rest)
     many = any(flag in ("-m", "--multirun") for flag in flags)
-    flags, overrides, question = _asked(flags, overrides, many)
+    flags, given = _own(flags)
+    overrides, question = _asked(overrides, given, many)
     if [flag for flag in flags if flag not in ("-m", "--multirun", "-r", "--run")]:
         return _tell(flags, overrides, folders)
+    if not many:
+        with ending_on_signals():
+            return _single(compose.compose(overrides, folders))
+    launch, words = executor(overrides, given, folders)
     with ending_on_signals():
-        return _sweep(overrides, folders, question) if many else _single(compose.compose(overrides, folders))
+        return _sweep(cells_of(words, folders), launch, question, given)
 
 
-def _asked(flags: Sequence[str], overrides: Sequence[str], many: bool) -> tuple[list[str], list[str], Question]:
-    """`(flags, overrides, question)` without the words that are dlreg's own: seeds, max_seeds and --margin, for `-m`."""
-    kept, size = list(flags), None
-    for i, flag in reversed([*enumerate(flags)]):
+def _own(flags: Sequence[str]) -> tuple[list[str], Namespace]:
+    """Hydra's flags with their values, and what those say that are dlreg's own."""
+    kept, given, rest = list[str](), Namespace(margin=None, dry_run=False), iter(flags)
+    for flag in rest:
         name, equals, value = flag.partition("=")
-        if name == "--margin":
-            size = margin(value if equals else flags[i + 1])
-            del kept[i : i + (1 if equals else 2)]
+        if name == "--dry-run":
+            given.dry_run = True
+        elif name == "--margin":
+            given.margin = margin(value if equals else next(rest))
+        elif name in where.FLAGS:
+            setattr(given, name[2:].replace("-", "_"), where.whole(name, value if equals else next(rest)))
+        else:
+            kept.append(flag)
+    return kept, given
+
+
+def _asked(overrides: Sequence[str], given: Namespace, many: bool) -> tuple[list[str], Question]:
+    """`(overrides, question)`, the overrides without seeds= and max_seeds=, which are for `-m`."""
     seeds, looks, others = seeds_asked(overrides)
-    if not many and (size is not None or len(others) < len(overrides)):
-        raise UserError("seeds, max_seeds and --margin are for several runs: dlreg train -m; one run has seed=0")
+    if not many and (vars(given) != {"margin": None, "dry_run": False} or len(others) < len(overrides)):
+        flags = ", ".join(["--margin", "--dry-run", *where.FLAGS])
+        raise UserError(f"seeds, max_seeds, {flags} are for several runs: dlreg train -m; one run has seed=0")
     if len(others) < len(overrides):
         guard.once(overrides)
         if any(word.partition("=")[0].lstrip("+~") == "seed" for word in others):
             raise UserError("seed and seeds say the same in two ways: give one")
     if seeds is not None:
         others.append(f"seed={','.join(map(str, seeds))}")
-    return kept, others, Question(margin=size, looks=looks)
+    return others, Question(margin=given.margin, looks=looks)
 
 
 def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]) -> int:
@@ -88,24 +105,27 @@ def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]
     return 0
 
 
-def _sweep(overrides: Sequence[str], folders: Sequence[str], question: Question) -> int:
-    """Hand the overrides to the sweeper, as `hydra.main` does, once the config was seen to be harmless."""
-    with compose.hydra() as loader:
-        cfg = compose.load(loader, _axes(overrides), folders, RunMode.MULTIRUN)
-        HydraConfig.instance().set_config(cfg)
-        context = HydraContext(config_loader=loader, callbacks=Callbacks())
-        try:
-            sweeper: Any = Plugins.instance().instantiate_sweeper(config=cfg, hydra_context=context, task_function=task)
-            sweeper.question = question
-            sweeper.sweep(list(cfg.hydra.overrides.task))
-        except UserError:
-            raise
-        except RunsFailed:
-            return 1
-        except Exception as error:
-            if os.environ.get("DLREG_DEBUG"):
-                raise
-            raise UserError(explain(error)) from error
+def _sweep(grid: Sequence[Cell], launch: Executor, question: Question, given: Namespace) -> int:
+    """Run what is not finished of the grid and print its table, or say what would be run."""
+    from dlreg.commands.study import duration_of, told
+    from dlreg.study.sweep import rows, sweep, wanted
+
+    cells = rows(grid, question)
+    if given.dry_run:
+        todo = told(wanted(cells, question))
+        seconds = [result.seconds for cell in cells if (result := cell.experiment.finished()) and result.seconds]
+        each = sum(seconds) / len(seconds) if seconds else None
+        time = duration_of(None if each is None and todo else (each or 0.0) * len(todo), launch)
+        total = len(wanted(cells, question))
+        ui.out.print(
+            f"{'at least ' * bool(question.looks)}{total} runs: {total - len(todo)} finished, {len(todo)} to do, {time}"
+        )
+        delivered()
+        return 0
+    try:
+        sweep(cells, launch, question)
+    except RunsFailed:
+        return 1
     return 0
 
 
@@ -116,21 +136,6 @@ def cells_of(overrides: Sequence[str], folders: Sequence[str]) -> list[Cell]:
     with compose.hydra() as loader:
         axes = _axes(overrides)
         return grid(axes, loader, compose.load(loader, axes, folders, RunMode.MULTIRUN))
-
-
-def task(cfg: DictConfig) -> Any:
-    """One cell of a sweep, perhaps in a worker process. Returns its Result."""
-    from dlreg import ui
-    from dlreg.run.experiment import Experiment
-
-    if ui.live is None:
-        end_with_parent()
-    job = HydraConfig.get()
-    experiment = Experiment.of(compose.checked(cfg, job.runtime.choices))
-    live = ui.live or ui.Live(bars=False)
-    live.in_sweep = True  # in a worker process too: the lines of several runs at once would be a muddle
-    with live.run(live.label(job.overrides.task), experiment.settings.epochs) as report:
-        return experiment.run(report)
 
 
 def _no_task(cfg: DictConfig) -> None:
@@ -149,16 +154,18 @@ def attempt(settings: Settings) -> tuple[Result, Experiment, bool]:
     Raises:
         UserError: bad input, or another process runs it.
     """
-    from dlreg import ui
-    from dlreg.run.experiment import Busy, Experiment
+    from dlreg.run.claim import Busy, abandoned
+    from dlreg.run.experiment import Experiment
 
     experiment = Experiment.of(settings)
     before = experiment.earlier()
     with ui.Live(settings.progress) as live, live.run(experiment.run_id, settings.epochs) as report:
-        try:
-            return before or experiment.run(report), experiment, bool(before)
-        except Busy as error:
-            raise UserError(str(error)) from None
+        while True:
+            try:
+                return before or experiment.run(report), experiment, bool(before)
+            except Busy as error:
+                if not abandoned(experiment.folder):
+                    raise UserError(str(error)) from None
 
 
 def _summary(result: Any, folder: Any, before: bool) -> None:

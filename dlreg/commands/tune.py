@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from dlreg import durable, ui
 from dlreg.commands.arguments import Parser
-from dlreg.commands.study import carry_out, dry_run, runner_parser
+from dlreg.commands.study import carry_out, dry_run
+from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import columns_of, seeds_asked, split, tuning_of
 from dlreg.config.options import user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
-from dlreg.study import workers
 
 if TYPE_CHECKING:
     from dlreg.study.file import Study
@@ -39,26 +39,26 @@ seeds=0,1,2        of the runs that are reported: how many, or which; seeds=auto
 def run(argv: list[str]) -> int:
     """Run what is missing and print the table; returns the exit status."""
     folders, rest = user_config_dirs(argv)
-    parser = runner_parser(Parser("tune", TEXT))
+    parser = Parser("tune", TEXT)
+    add_flags(parser)
     parser.add_argument("words", nargs="*", metavar="KEY=VALUE")
     parser.add_argument(
         "--columns", metavar="A,B", help="of numbers; the first is judged, and its counterpart tuned by"
     )
     given = parser.parse_intermixed_args(rest)
-    if given.jobs > 1 and not given.dry_run:
-        workers.warm()
+    launch, words = executor(given.words, given, folders)
     from dlreg.study.plan import plan as planned  # torch comes with it
 
-    asked = _asked(given.words, columns_of(given.columns) if given.columns else ["test_error", "val_error"], folders)
+    asked = _asked(words, columns_of(given.columns) if given.columns else ["test_error", "val_error"], folders)
     plan = planned(asked)
     if given.dry_run:
-        dry_run(plan, given.jobs)
+        dry_run(plan, launch)
         delivered()
         return 0
     kept = plan.outputs / ".studies" / asked.path.name
     _keep(kept, _yaml(plan.study))
     try:
-        return carry_out(plan, given.jobs)
+        return carry_out(plan, launch)
     finally:
         again = f"{kept}{' seeds=auto' * bool(plan.looks)}"
         ui.err.print(f"a study: dlreg plot {again} --kind tuning; dlreg table {again} --format md", markup=False)

@@ -21,17 +21,21 @@ from dlreg.errors import UserError, did_you_mean, shown
 _CFG, _INFO = ("job", "hydra", "all"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FLAGS: dict[str, tuple[str, ...] | None] = {  # flag -> its values: () takes none, None takes any
     **dict.fromkeys(("--help", "-h", "--hydra-help", "--version", "--resolve"), ()),
-    **dict.fromkeys(("--multirun", "-m", "--run", "-r", "--shell-completion", "-sc"), ()),
+    **dict.fromkeys(("--multirun", "-m", "--run", "-r", "--shell-completion", "-sc", "--dry-run"), ()),
     **dict.fromkeys(("--cfg", "-c"), _CFG),
     **dict.fromkeys(("--info", "-i"), _INFO),
-    **dict.fromkeys(("--package", "-p", "--margin"), None),
+    **dict.fromkeys(("--package", "-p", "--margin", "--jobs", "--per-gpu", "--per-job"), None),
 }
 DATA_ROOT = "${oc.env:DLREG_DATA,'~/.cache/dlreg'}"  # the one value that comes from the environment
 _NO_LOG = {"version": 1, "root": None, "disable_existing_loggers": False}
 OURS = {  # Hydra's keys that act, with dlreg's own values
     "run": {"dir": "${outputs}"},
     "sweep": {"dir": "${outputs}", "subdir": "."},
-    "sweeper": {"_target_": "hydra_plugins.dlreg_grid.GridSweeper"},
+    "sweeper": {
+        "_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        "max_batch_size": None,
+        "params": None,
+    },
     "hydra_logging": _NO_LOG,
     "job_logging": _NO_LOG,
     "callbacks": {},
@@ -157,8 +161,9 @@ def _reach(override: Override, word: str) -> None:
         return
     if key.startswith("hydra.launcher.") or (key == "hydra/launcher" and not override.is_delete()):
         return
+    tune = "; settings are tuned by `dlreg tune`" * key.startswith(("hydra/sweeper", "hydra.sweeper"))
     raise UserError(
-        f"{shown(word)}: of Hydra's own settings only the launcher can be chosen (hydra/launcher=, hydra.launcher.KEY=)"
+        f"{shown(word)}: of Hydra's own settings only the launcher can be chosen (hydra/launcher=, hydra.launcher.KEY=){tune}"
     )
 
 

@@ -7,12 +7,11 @@ import math
 import shutil
 import time
 import traceback
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from torch import nn
 
@@ -20,10 +19,11 @@ from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
-from dlreg.errors import Diverged, Interrupted, UserError
+from dlreg.errors import Diverged, Interrupted
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.by_class import by_class
+from dlreg.run.claim import Busy, Claim, refuse_held
 from dlreg.run.content import content, split_digest
 from dlreg.run.evaluate import evaluate
 from dlreg.run.fitter import Fitter
@@ -38,10 +38,6 @@ from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
 from dlreg.run.start import start_remark
 from dlreg.run.threads import set_threads
-
-
-class Busy(Exception):
-    """Another process has this run in hand."""
 
 
 @dataclass(frozen=True)
@@ -112,30 +108,32 @@ class Experiment:
         A failure or a divergence is a Result too. What the user must mend is refused before anything is written.
 
         Raises:
-            UserError: bad input. Busy: another process runs it. Interrupted, KeyboardInterrupt: asked to stop; resumable.
+            UserError: bad input. Busy: another process has it, or took it over.
+            Interrupted, KeyboardInterrupt: asked to stop; resumable.
         """
         if earlier := self.earlier():
             return earlier
+        refuse_held(self.folder)  # before data are loaded for nothing
         data = self.data()
         rehearse(self.settings, data)
         set_threads(self.settings, data)
-        with claim(self.folder):
+        with Claim(self.folder) as claim:
             durable.tidy(self.folder)
             if self.settings.rerun:
                 _clear(self.folder)
             elif finished := self.finished():  # another process finished it while this one got ready
                 return finished
             durable.write_json(self.folder / "config.json", self.config)
-            result = self._run(data, report)
+            result = self._run(data, _Claimed(report, claim))
             try:
-                result.write(self.folder)
+                claim.publish(result.packed())
             except OSError as error:  # the checkpoints stay: the same command goes on from the last
                 return self._failed(result, f"result.json could not be written: {error.strerror or error}")
             if result.status in FINAL:  # not before: a kill in between must not cost the fit
                 _drop_checkpoints(self.folder)
         return result
 
-    def _run(self, data: Data, report: Report) -> Result:
+    def _run(self, data: Data, report: _Claimed) -> Result:
         settings, folder = self.settings, self.folder
         fitter = Fitter(settings, folder, report)
         fitter.remarks += filter(
@@ -157,13 +155,18 @@ class Experiment:
             fitter.remarks += result.remarks
             result.history = fitted.history
             result.seconds = fitter.seconds + time.perf_counter() - started
+            report.claim.check()
             for name, file in kept.items():
                 durable.write_atomic(folder / name, file)
                 result.files[name] = durable.digest(file)
         except Diverged as error:
             result = self._without_numbers(result, "diverged", str(error))
         except (KeyboardInterrupt, Interrupted):
-            self._without_numbers(result, "interrupted", "the same command continues it").write(folder)
+            cut = self._without_numbers(result, "interrupted", "the same command continues it")
+            with suppress(Busy):
+                report.claim.publish(cut.packed())
+            raise
+        except Busy:
             raise
         except Exception as error:
             result = self._failed(result, f"{type(error).__name__}: {error}")
@@ -189,19 +192,16 @@ class Experiment:
         return earlier.test_reads if earlier else 0
 
 
-def claim(folder: Path) -> AbstractContextManager[Any]:
-    """Make the run folder ours until we leave it; the lock dies with its process.
+class _Claimed:
+    """A report that ends the run before another checkpoint is written if another process took it over."""
 
-    Raises:
-        Busy: another process holds it. UserError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(folder / ".lock").acquire(blocking=False)
-    except filelock.Timeout:
-        raise Busy(f"{folder} is in use: another process runs this very experiment") from None
-    except OSError as error:
-        raise UserError(f"outputs={folder.parent} cannot be written: {error.strerror or error}") from None
+    def __init__(self, report: Report, claim: Claim) -> None:
+        self.step, self.claim, self._epoch = report.step, claim, report.epoch
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Pass it on."""
+        self.claim.check()
+        self._epoch(row)
 
 
 def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> dict[str, bytes]:
@@ -243,5 +243,5 @@ def _drop_checkpoints(folder: Path) -> None:
 
 def _clear(folder: Path) -> None:
     for path in folder.iterdir():
-        if path.name != ".lock":
+        if not path.name.startswith((".claim-", ".held-")):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -107,11 +107,15 @@ class Result:
     format: Whole = FORMAT
     folder: Path | None = field(default=None, compare=False, repr=False)  # where it was read
 
-    def write(self, folder: Path) -> None:
-        """To `folder/result.json`, atomically."""
+    def packed(self) -> bytes:
+        """The content of its `result.json`."""
         content = asdict(self)
         del content["folder"]
-        durable.write_json(folder / "result.json", content)
+        return durable.sealed(content)
+
+    def write(self, folder: Path) -> None:
+        """To `folder/result.json`, atomically; a run that others may have in hand goes through its `Claim` instead."""
+        durable.write_atomic(folder / "result.json", self.packed())
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from dlreg import ui
 from dlreg.errors import UserError
 from dlreg.report.label import outcome
+from dlreg.run import claim
+from dlreg.run.claim import Busy, Watch
 from dlreg.run.experiment import Experiment
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import Result
@@ -37,13 +42,15 @@ def over_seeds(words: Sequence[str], experiment: Experiment, seeds: Iterable[int
     return tuple(Cell((*words, f"seed={seed}"), experiment.with_seed(seed)) for seed in seeds)
 
 
-Launch = Callable[
-    [Sequence[Cell]], Iterator[tuple[Cell, Result | str]]
-]  # cells -> each with its result, or why there is none
+TRIES = 2  # that one command takes over a run whose owner is gone
+Outcome = Result | Busy | str  # a result; somebody else has it in hand; why there is none
+Launch = Callable[[Sequence[Cell]], Iterator[tuple[Cell, Outcome]]]  # cells -> each with what became of it
 
 
 def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], str] = outcome) -> None:
     """Run what is not finished: refuse what cannot work before anything starts, tell each outcome as it comes.
+
+    What another process has in hand is passed over, and come back to at the end: it is done then, or its owner is gone.
 
     Raises:
         UserError: one cell is bad; nothing was run.
@@ -55,9 +62,46 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     with _displayed(bool(cells[0].experiment.settings.progress)) as live:
         live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
         with live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
-            for number, (cell, found) in enumerate(launch(todo), start=1):
+            for number, (cell, found) in enumerate(_shared(todo, launch), start=1):
                 line = told(found) if isinstance(found, Result) else f"failed: {found}"
                 ui.err.print(f"[{number}/{len(todo)}] {live.label(cell.overrides)}: {line}", markup=False)
+
+
+def _shared(todo: Sequence[Cell], launch: Launch) -> Iterator[tuple[Cell, Result | str]]:
+    """`launch`, as often as it takes until no run is in another process's hand."""
+    watch, held = Watch(), list[Cell]()
+    before = {cell.experiment.folder: written(cell) for cell in todo}
+    tries = Counter[Path]()
+    while todo or held:
+        mine = len(held)
+        for cell, found in launch(todo) if todo else ():
+            if isinstance(found, Busy):
+                held.append(cell)
+            else:
+                yield cell, found
+        if len(held) > mine:
+            ui.err.print(f"{len(held)} running elsewhere: waiting until they are done, or their process is gone")
+        todo = []
+        for cell in [cell for cell in held if watch.free(cell.experiment.folder)]:
+            held.remove(cell)
+            result = cell.experiment.result()
+            if written(cell) != before[cell.experiment.folder] and result.status != "interrupted":
+                yield cell, result
+            elif tries[cell.experiment.folder] == TRIES:
+                yield cell, "every process that had it in hand died (out of memory?)"
+            else:
+                todo.append(cell)
+                tries[cell.experiment.folder] += 1
+        if held and not todo:
+            time.sleep(claim.POLL)
+
+
+def written(cell: Cell) -> int:
+    """When its result was last written, in whatever clock; 0: there is none."""
+    try:
+        return (cell.experiment.folder / "result.json").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @contextmanager

@@ -1,22 +1,18 @@
-"""Running what is missing of a plan, here or in worker processes."""
+"""Running what is missing of a plan, wherever its command says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dlreg import ui
-from dlreg.run.experiment import Busy
-from dlreg.run.result import Result
-from dlreg.study import workers
-from dlreg.study.cells import Cell, run_cells
+from dlreg.study.cells import Cell, Launch, run_cells
 from dlreg.study.looks import settle
 from dlreg.study.notes import record
 from dlreg.study.plan import Plan
 from dlreg.study.tabulate import wanted
 
 
-def run(planned: Plan, jobs: int) -> Plan:
+def run(planned: Plan, launch: Launch) -> Plan:
     """Run what is missing, first the trials, then what they chose; returns the plan with every row's runs known."""
     record(planned, wanted(planned))
     if planned.trial_cells:
@@ -24,22 +20,11 @@ def run(planned: Plan, jobs: int) -> Plan:
     known = 0
     while known < len(planned.trial_cells):  # once, or for a sampler that learns as long as it asks for more
         known = len(planned.trial_cells)
-        run_cells(planned.trial_cells, lambda todo: launch(todo, jobs), planned.criterion.told)
+        run_cells(planned.trial_cells, launch, planned.criterion.told)
         planned = planned.settled()
-    settle(lambda: wanted(planned), lambda cells: run_cells(cells, lambda todo: launch(todo, jobs)))
+    settle(lambda: wanted(planned), lambda cells: run_cells(cells, launch))
     record(planned, wanted(planned))
     return planned
-
-
-def launch(todo: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Result | str]]:
-    """Each cell with its result as it comes: here one after the other, or in `jobs` processes."""
-    if jobs == 1:
-        assert ui.live is not None
-        for cell in todo:
-            with ui.live.run(str(cell), cell.experiment.settings.epochs) as report:
-                yield cell, _attempt(cell, report)
-        return
-    yield from workers.run_all(_job, todo, jobs)
 
 
 def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
@@ -58,18 +43,3 @@ def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
     )
     of_row = [measured.get(of_cell[id(cell)], overall) for cell in todo] + [overall] * planned.unknown
     return sum(sum(seconds) / len(seconds) for seconds in of_row) if overall or not of_row else None
-
-
-def _attempt(cell: Cell, report: Any) -> Result | str:
-    try:
-        return cell.experiment.run(report)
-    except Busy as error:
-        return str(error)
-
-
-def _job(cell: Cell) -> Result | str:
-    """In a worker process."""
-    live = ui.Live(bars=False)
-    live.in_sweep = True
-    with live.run("", cell.experiment.settings.epochs) as report:
-        return _attempt(cell, report)

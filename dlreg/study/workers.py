@@ -7,39 +7,91 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing import connection, forkserver
 from typing import Any
+
+DIED = "its process died (out of memory?); the same command goes on"
 
 
 def warm() -> None:
     """Let the server load dlreg and torch now, while this process does the same: workers then start in no time."""
     if (context := _context()).get_start_method() == "forkserver":
-        context.set_forkserver_preload(["dlreg.study.execute"])
+        context.set_forkserver_preload(["dlreg.study.executor"])
         forkserver.ensure_running()
 
 
-def run_all(job: Callable[[Any], Any], items: Sequence[Any], jobs: int) -> Iterator[tuple[Any, Any]]:
-    """Each item with what `job(item)` returned, as they come. A worker that dies is a message in place of a result.
+def run_all(
+    job: Callable[[Any], Any], items: Sequence[Any], slots: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[Any, Any]]:
+    """Each item with what `job(item)` returned, as they come; one worker per slot, which is its environment.
 
+    A worker that dies costs the item that it had, which gets a message in place of a result; another takes its place.
     Whatever ends this early (Ctrl-C, SIGTERM, an error) ends the workers as well.
     """
-    size = min(jobs, max(1, len(items)))
-    with ProcessPoolExecutor(size, mp_context=_context(), initializer=_begin) as pool:
+    left = list(reversed(items))
+    workers = {worker.pipe: worker for worker in (_Worker.start(job, slot) for slot in slots[: len(items)])}
+    try:
+        for worker in workers.values():
+            worker.give(left.pop())
+        while busy := [pipe for pipe, worker in workers.items() if worker.item is not None]:
+            for pipe in connection.wait(busy):
+                worker = workers[pipe]
+                item, found = worker.item, worker.answer()
+                if found is DIED:
+                    workers.pop(worker.pipe).end()
+                    worker = _Worker.start(job, worker.slot) if left else worker
+                if left:
+                    workers[worker.pipe] = worker
+                    worker.give(left.pop())
+                yield item, found
+    finally:
+        for worker in workers.values():
+            worker.end()
+
+
+@dataclass
+class _Worker:
+    """One process, and the item that it has in hand."""
+
+    process: Any
+    pipe: Any
+    job: Callable[[Any], Any]
+    slot: Mapping[str, str]
+    item: Any = None
+
+    @classmethod
+    def start(cls, job: Callable[[Any], Any], slot: Mapping[str, str]) -> _Worker:
+        ours, theirs = _context().Pipe()
+        process = _context().Process(target=_work, args=(theirs, job, slot), daemon=True)
+        process.start()
+        theirs.close()  # so that ours ends with the process
+        return cls(process, ours, job, slot)
+
+    def give(self, item: Any) -> None:
+        """Let it work on the item."""
+        self.item = item
+        with suppress(OSError):  # it died meanwhile: the answer says so
+            self.pipe.send(item)
+
+    def answer(self) -> Any:
+        """What it returned, `DIED` if it cannot any more; what the job raised is raised."""
+        self.item = None
         try:
-            futures = {pool.submit(job, item): item for item in items}
-            for future in as_completed(futures):
-                try:
-                    yield futures[future], future.result()
-                except BrokenProcessPool:
-                    yield futures[future], "a worker process died (out of memory?); the same command goes on"
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            returned, raised = self.pipe.recv()
+        except (EOFError, OSError):
+            return DIED
+        if raised is not None:
+            raise raised
+        return returned
+
+    def end(self) -> None:
+        """Without waiting for what it has in hand."""
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
 
 
 def end_with_parent() -> None:
@@ -60,10 +112,18 @@ def _watch(parent: Any) -> None:
     os._exit(1)
 
 
-def _begin() -> None:
+def _work(pipe: Any, job: Callable[[Any], Any], slot: Mapping[str, str]) -> None:
     """Ctrl-C reaches every process of the terminal; the one that hands out the work decides, and ends the others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
+    os.environ.update(slot)
+    with suppress(EOFError):
+        while True:
+            item = pipe.recv()
+            try:
+                pipe.send((job(item), None))
+            except Exception as error:
+                pipe.send((None, error))
 
 
 def _context() -> Any:
