@@ -33,6 +33,7 @@ GROUPS = {
     "attack": Group("dlreg.attack.ladder:Attack"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
+    "log": Group("dlreg.log.base:Tracker", stack=True),
 }
 
 # Groups that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
@@ -44,6 +45,7 @@ LATER: dict[str, dict[str, Any]] = {
         "_target_": "dlreg.loss.softmax.CrossEntropy",
     },
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
+    "log": {},
 }
 
 LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
@@ -64,6 +66,7 @@ class Settings(BaseModel):
     attack: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
+    log: dict[str, dict[str, Any]]
     seed: Natural
     epochs: Count
     batch_size: Count | Literal["full"]

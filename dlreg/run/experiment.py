@@ -21,6 +21,7 @@ from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
 from dlreg.errors import Diverged, Interrupted, UserError
+from dlreg.log.base import Begun
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.content import content, split_digest
@@ -34,6 +35,7 @@ from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
+from dlreg.run.tracking import Tracked, make_trackers
 
 
 class Busy(Exception):
@@ -123,18 +125,20 @@ class Experiment:
             elif finished := self.finished():  # another process finished it while this one got ready
                 return finished
             durable.write_json(self.folder / "config.json", self.config)
-            result = self._run(data, report)
+            tracked = Tracked(report, make_trackers(self.settings))
+            tracked.begin(Begun(self.run_id, self.folder, self.config))
+            result = self._run(data, tracked)
             try:
-                result.write(self.folder)
+                tracked.write(result, self.folder)
             except OSError as error:  # the checkpoints stay: the same command goes on from the last
                 return self._failed(result, f"result.json could not be written: {error.strerror or error}")
             if result.status in FINAL:  # not before: a kill in between must not cost the fit
                 _drop_checkpoints(self.folder)
         return result
 
-    def _run(self, data: Data, report: Report) -> Result:
+    def _run(self, data: Data, tracked: Tracked) -> Result:
         settings, folder = self.settings, self.folder
-        fitter = Fitter(settings, folder, report)
+        fitter = Fitter(settings, folder, tracked)
         fitter.remarks += filter(None, [idle_norm(settings, data), idle_weights(settings, data)])
         result = Result(self.run_id, "done", self.config, versions=versions(), git=git_state())
         result.fingerprint = fingerprint(settings)
@@ -158,7 +162,7 @@ class Experiment:
         except Diverged as error:
             result = self._without_numbers(result, "diverged", str(error))
         except (KeyboardInterrupt, Interrupted):
-            self._without_numbers(result, "interrupted", "the same command continues it").write(folder)
+            tracked.write(self._without_numbers(result, "interrupted", "the same command continues it"), folder)
             raise
         except Exception as error:
             result = self._failed(result, f"{type(error).__name__}: {error}")

@@ -20,7 +20,7 @@ Select = Literal["last", "best_val"]  # which epoch's numbers
 Status = Literal["done", "diverged", "failed", "interrupted"]
 STATUSES = ("done", "diverged", "failed", "interrupted", "missing")  # of planned runs; missing: not started
 FINAL = ("done", "diverged")  # a run with such a status is not run again
-NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights")
+NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights", "log")
 NOT_IDENTITY_DATA = ("root", "download")
 
 FIGURES = ("error", "mse")  # what is told of every run beside its loss: of classes, of values
