@@ -30,6 +30,7 @@ COMPANY: list[list[str]] = [  # what an option may need
     [],
     ["batch_size=full"],
     ["batch_size=full", "model=linear"],
+    ["data.labelled=100"],
     ["loss=mse"],
     ["data=sine", "loss=mse"],
     ["data=sine", "model=polynomial", "loss=mse", "batch_size=full"],

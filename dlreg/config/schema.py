@@ -48,7 +48,11 @@ LATER: dict[str, dict[str, Any]] = {
     "log": {},
 }
 
-LATER_DATA: dict[str, Any] = {"labelled": None}  # likewise, of the keys that all data sets share
+LATER_DATA: dict[str, Any] = {
+    "labelled": None,
+    "folds": None,
+    "fold": 0,
+}  # likewise, of the keys that all data sets share
 
 
 class Settings(BaseModel):

@@ -130,6 +130,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def replicate(config: Mapping[str, Any]) -> int:
+    """What pairs the runs of two rows: the seed; in a cross-validation each fold of each seed has a number."""
+    folds = config["data"].get("folds")
+    return int(config["seed"] * folds + config["data"]["fold"]) if folds else int(config["seed"])
+
+
 def run_id(config: Mapping[str, Any]) -> str:
     """A readable prefix and a hash of `identity(config)`: the same experiment always has the same folder."""
     content = identity(config)
