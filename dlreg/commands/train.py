@@ -16,6 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
+from dlreg.commands.advice import after_divergence, next_commands
 from dlreg.commands.signals import ending_on_signals
 from dlreg.commands.words import margin, seeds_asked
 from dlreg.config import compose, guard
@@ -45,7 +46,7 @@ def run(argv: list[str]) -> int:
     if [flag for flag in flags if flag not in ("-m", "--multirun", "-r", "--run")]:
         return _tell(flags, overrides, folders)
     with ending_on_signals():
-        return _sweep(overrides, folders, question) if many else _single(compose.compose(overrides, folders))
+        return _sweep(overrides, folders, question) if many else _single(overrides, folders)
 
 
 def _asked(flags: Sequence[str], overrides: Sequence[str], many: bool) -> tuple[list[str], list[str], Question]:
@@ -137,9 +138,17 @@ def _no_task(cfg: DictConfig) -> None:
     raise UserError("nothing is run with this flag")
 
 
-def _single(settings: Settings) -> int:
-    result, experiment, before = attempt(settings)
+def _single(overrides: Sequence[str], folders: Sequence[str]) -> int:
+    parser = OverridesParser.create()
+    guard.words(overrides)
+    for word in overrides:
+        guard.no_interval(parser.parse_override(word))
+    result, experiment, before = attempt(compose.compose(overrides, folders))
     _summary(result, experiment.folder, before)
+    if result.status == "done" and not before:
+        _tell_next(next_commands(result, overrides, experiment.settings))
+    elif result.status == "diverged":
+        _tell_next([f"try {after_divergence(experiment.settings)}"])
     return 1 if result.status == "failed" else 0
 
 
@@ -188,8 +197,13 @@ def _summary(result: Any, folder: Any, before: bool) -> None:
         out.print(f"  traceback         {folder / 'traceback.txt'}", markup=False)
     elif before:
         out.print("  (rerun=true runs it again)")
-    else:
-        out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
+
+
+def _tell_next(lines: Sequence[str]) -> None:
+    from dlreg.ui import out
+
+    for i, line in enumerate(lines):
+        out.print(f"{'next: ' if i == 0 else '      '}{line}", markup=False)
 
 
 def _axes(overrides: Sequence[str]) -> list[str]:

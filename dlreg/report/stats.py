@@ -29,7 +29,7 @@ class Stat:
 
     @classmethod
     def of(cls, values: Iterable[float | None], level: float = LEVEL, overlap: float = 0.0) -> Stat | None:
-        """Of the values that are there, with the interval at this level; None if none is. `overlap`: of folds (`report.folds`)."""
+        """Of the values that are there, with the interval at this level; None if none is. `overlap`: `report.folds`."""
         found = np.array([v for v in values if v is not None], dtype=float)
         if not len(found):
             return None
