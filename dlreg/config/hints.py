@@ -15,7 +15,8 @@ def instead_of_key(key: str, known: Iterable[str]) -> str:
     inner = [k for k in keys if k.rpartition(".")[2] == key and k != key]
     if inner:
         return f" Write {' or '.join(f'{k}=...' for k in inner[:3])}"
-    return choosing(key) or did_you_mean(key, keys)
+    parents = [k.split(".")[0] for k in keys]
+    return choosing(key) or did_you_mean(key, [*parents, *keys])
 
 
 def choosing(word: str) -> str:
