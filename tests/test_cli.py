@@ -250,7 +250,9 @@ def test_list_and_show(dlreg):
     status, out, _ = dlreg("list")
     assert status == 0
     assert "dropout" in out and "Srivastava" in out
-    assert dlreg("list", "regs")[2] == "dlreg list: regs: no option and no study has that word. Did you mean reg? Groups: " + (
+    assert dlreg("list", "regs")[
+        2
+    ] == "dlreg list: regs: no option and no study has that word. Did you mean reg? Groups: " + (
         ", ".join(GROUPS) + ".\n"
     )
     status, out, _ = dlreg("show", "reg=dropout")
