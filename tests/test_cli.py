@@ -244,6 +244,10 @@ def test_completion(monkeypatch, capfd):
     assert set(complete("dlreg ", monkeypatch, capfd)) == set(COMMANDS)
     assert {"reg=dropout", "reg=maxnorm"} <= set(complete("dlreg train reg=", monkeypatch, capfd))
     assert complete("dlreg train optimizer=adam sampl", monkeypatch, capfd) == ["sampler="]
+    assert complete("dlreg tune optimizer=adam sampl", monkeypatch, capfd) == ["sampler="]
+    for command in ("study", "table", "plot", "report"):
+        assert complete(f"dlreg {command} mnist_r", monkeypatch, capfd) == ["mnist_regularizers"]
+    assert complete("dlreg list optim", monkeypatch, capfd) == ["optimizer"]
 
 
 def test_list_and_show(dlreg):
