@@ -106,10 +106,9 @@ class BestSubset(ClosedForm):
         """Least squares on every subset, in batches."""
         _one_output(y)
         m, k = x.shape[1], min(self.k, *x.shape)
-        if math.comb(m, k) > MOST_SUBSETS:
-            raise UserError(
-                f"optimizer.k={self.k} has {math.comb(m, k):,} subsets of {m} features; at most {MOST_SUBSETS:,}"
-            )
+        count = math.comb(m, min(self.k, m))  # whatever the samples, so that the rehearsal with few of them refuses it
+        if count > MOST_SUBSETS:
+            raise UserError(f"optimizer.k={self.k} has {count:,} subsets of {m} features; at most {MOST_SUBSETS:,}")
         subsets = torch.tensor(list(itertools.combinations(range(m), k)), device=x.device)
         errors = torch.cat([_on_subsets(x, y, part)[1] for part in subsets.split(CHUNK)])
         best = subsets[errors.argmin()]

@@ -44,7 +44,7 @@ def protocol_of(
         lines["Budget"] = _budget(rows)
     lines["Runs"] = _runs(rows)
     lines["Made with"] = _made_with(done)
-    lines["Warning"] = _mixed(done)
+    lines["Warning"] = _mixed(rows)
     lines["Remarks"] = "; ".join(_remarks(rows))
     return {name: text for name, text in lines.items() if text}
 
@@ -217,10 +217,14 @@ def _made_with(done: Sequence[Result]) -> str:
     return f"{', '.join(versions)}{git}; {', '.join(machine)}" if versions else ""
 
 
-def _mixed(done: Sequence[Result]) -> str:
-    """What differs between runs besides their configs."""
-    found = [f"{name} {' and '.join(values)}" for name in _names(r.fingerprint for r in done)
-             if len(values := _all(r.fingerprint.get(name) for r in done)) > 1]  # fmt: skip
+def _mixed(rows: Sequence[Row]) -> str:
+    """What differs between runs besides their configs; threads follow from the size of a row's net, and may differ so."""
+    done = [r for row in rows for r in row.runs]
+    values = {name: _all(r.fingerprint.get(name) for r in done) for name in _names(r.fingerprint for r in done)}
+    within = any(len(_all(r.fingerprint.get("threads") for r in row.runs)) > 1 for row in rows)
+    found = [
+        f"{name} {' and '.join(of)}" for name, of in values.items() if len(of) > 1 and (name != "threads" or within)
+    ]
     if len(versions := _all(r.versions.get("dlreg") for r in done)) > 1:
         found.append(f"dlreg {' and '.join(versions)}")
     if len(commits := _all((r.git or {}).get("commit") for r in done)) > 1:

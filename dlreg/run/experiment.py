@@ -35,6 +35,7 @@ from dlreg.run.provenance import fingerprint, git_state, versions
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
+from dlreg.run.threads import set_threads
 from dlreg.run.tracking import Tracked, make_trackers
 
 
@@ -114,10 +115,9 @@ class Experiment:
         """
         if earlier := self.earlier():
             return earlier
-        if self.settings.threads != "auto":
-            torch.set_num_threads(self.settings.threads)
         data = self.data()
         rehearse(self.settings, data)
+        set_threads(self.settings, data)
         with claim(self.folder):
             durable.tidy(self.folder)
             if self.settings.rerun:
