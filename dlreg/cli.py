@@ -105,6 +105,16 @@ def _guarded(command: str, run: Callable[[], int]) -> int:
         return signal.exit_status if isinstance(signal, Interrupted) else 130
 
 
+def _complete_names(command: str, prefix: str) -> None:
+    """Print the studies or groups that a command takes and that begin so."""
+    from dlreg.config.options import options
+    from dlreg.config.schema import GROUPS
+
+    groups = list(GROUPS) if command == "list" else []
+    names = list(options("study")) if command in ("study", "table", "plot", "report") else groups
+    print(" ".join(name for name in names if name.startswith(prefix)))
+
+
 def _completion(argv: list[str]) -> list[str] | None:
     """Hydra completes `dlreg train`'s overrides; the first word and the other commands are completed here.
 
@@ -118,7 +128,8 @@ def _completion(argv: list[str]) -> list[str] | None:
         prefix = words[1] if len(words) == 2 else ""
         print(" ".join(name for name in COMMANDS if name.startswith(prefix)))
         return None
-    if words[1] not in ("train", "ablate", "show"):
+    if words[1] not in ("train", "ablate", "show", "tune"):  # whose words are those of `train`
+        _complete_names(words[1], "" if line.endswith(" ") else words[-1])
         return None
     os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]]) + (" " if line.endswith(" ") else "")
     for flag in ("-cd", "--config-dir"):

@@ -50,6 +50,7 @@ class Live:
         if bars and err.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[note]}"))
             self.progress = Progress(*columns, TimeRemainingColumn(compact=True), console=err, transient=True)
+        self.lines = bars  # without bars nothing is told of a run that goes on
         self.in_sweep = False
         self.shared: frozenset[str] = frozenset()  # overrides of every cell of the sweep: not worth repeating
 
@@ -121,8 +122,10 @@ class RunReport:
         )
         if self.live.progress:
             self.live.progress.update(self.task, completed=row["epoch"], note=self.note)
-        elif not self.live.in_sweep and (
-            row["epoch"] in (1, self.epochs) or time.monotonic() - self.last_line > LINE_EVERY
+        elif (
+            self.live.lines
+            and not self.live.in_sweep
+            and (row["epoch"] in (1, self.epochs) or time.monotonic() - self.last_line > LINE_EVERY)
         ):
             self.last_line = time.monotonic()
             err.print(self.note)

@@ -20,6 +20,7 @@ from dlreg.report.metrics import METRICS
 from dlreg.run.machine import resolve
 from dlreg.run.parts import load, make_data
 from dlreg.run.rehearse import rehearse
+from dlreg.run.result import NOT_IDENTITY
 from dlreg.study import file as study_file
 from dlreg.study.file import Study
 from dlreg.study.plan import filled
@@ -116,6 +117,8 @@ def commands(catalogue: Catalogue, shown: Card) -> list[str]:
     """What to type: the option alone, and beside what stands there when nothing is chosen."""
     default = "none" if GROUPS[shown.group].stack else getattr(catalogue.plain, shown.group)["name"]
     made = catalogue.settings[shown.title]
+    if shown.group in NOT_IDENTITY:  # nothing to compare, and its package is perhaps not there
+        return [f"dlreg train {shown.title}"]
     if shown.group == "data" and not getattr(
         build("data", made.data).func, "generated", False
     ):  # perhaps not there yet

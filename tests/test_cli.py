@@ -231,13 +231,19 @@ def test_completion(monkeypatch, capfd):
     assert set(complete("dlreg ", monkeypatch, capfd)) == set(COMMANDS)
     assert {"reg=dropout", "reg=maxnorm"} <= set(complete("dlreg train reg=", monkeypatch, capfd))
     assert complete("dlreg train optimizer=adam sampl", monkeypatch, capfd) == ["sampler="]
+    assert complete("dlreg tune optimizer=adam sampl", monkeypatch, capfd) == ["sampler="]
+    for command in ("study", "table", "plot", "report"):
+        assert complete(f"dlreg {command} mnist_r", monkeypatch, capfd) == ["mnist_regularizers"]
+    assert complete("dlreg list optim", monkeypatch, capfd) == ["optimizer"]
 
 
 def test_list_and_show(dlreg):
     status, out, _ = dlreg("list")
     assert status == 0
     assert "dropout" in out and "Srivastava" in out
-    assert dlreg("list", "regs")[2] == "dlreg list: regs: there is no such group. Did you mean reg? Allowed: " + (
+    assert dlreg("list", "regs")[
+        2
+    ] == "dlreg list: regs: no option and no study has that word. Did you mean reg? Groups: " + (
         ", ".join(GROUPS) + ".\n"
     )
     status, out, _ = dlreg("show", "reg=dropout")

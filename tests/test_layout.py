@@ -8,7 +8,20 @@ from dlreg.config.options import conf_dir, options
 from dlreg.config.schema import GROUPS
 
 PACKAGE = Path(dlreg.__file__).parent
-TECHNIQUES = ("init", "norm", "optimizer", "schedule", "loss", "attack", "pretrain", "reg", "aug", "model", "data")
+TECHNIQUES = (
+    "init",
+    "norm",
+    "optimizer",
+    "schedule",
+    "loss",
+    "attack",
+    "pretrain",
+    "reg",
+    "aug",
+    "model",
+    "data",
+    "log",
+)
 WINGS = ("commands", "landscape", "study", "report", "run", "config")  # from the top down: arrows point down
 FRONT = ("cli", "api", "__init__", "__main__")  # who calls dlreg: the shell and Python; nothing of the house calls them
 SEAMS = {

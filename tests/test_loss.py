@@ -234,7 +234,7 @@ def test_votes_need_a_softmax(run):
 def test_retraining_stops_by_the_runs_own_loss(run):
     """Algorithm 7.3 compares the validation loss with a training loss: both are of the loss that is trained."""
     result = run("loss=mse", "epochs=3", "reg=early_stopping", "reg.early_stopping.retrain=loss")
-    said = next(remark for remark in result.remarks if remark.startswith("early_stopping"))
+    said = next(remark for remark in result.remarks if remark.startswith("early_stopping: validation loss"))
     assert 0 < float(said.split("fell below " if "fell" in said else "did not reach ")[1].split()[0]) < 0.5
 
 

@@ -9,6 +9,7 @@ from conftest import CLOSED_FORM, EVERY_OPTION, Silent
 
 from dlreg import durable
 from dlreg.config.build import hyperparameters, locate
+from dlreg.config.card import TOLD_IN_WORDS
 from dlreg.config.options import headline, options
 from dlreg.config.schema import GROUPS
 from dlreg.run.experiment import Experiment
@@ -75,7 +76,7 @@ def test_card_is_complete(group, name, settings, data_root):
     for node in chosen.values() if GROUPS[group].stack else [chosen]:
         doc = inspect.getdoc(locate(group, node)) or ""
         assert len(doc.splitlines()[0]) > 1 and (
-            name in ("none", "constant") or group in ("data", "model") or "https://" in doc
+            name in ("none", "constant") or group in TOLD_IN_WORDS or "https://" in doc
         )
         for key, (annotation, default) in hyperparameters(group, node).items():
             assert key in node, f"{path} lacks {key}"

@@ -12,6 +12,7 @@ from dlreg.commands.arguments import Parser
 from dlreg.config.build import build
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
+from dlreg.config.hints import choosing
 from dlreg.config.options import options, user_config_dirs
 from dlreg.config.schema import GROUPS, Settings
 from dlreg.errors import UserError, did_you_mean
@@ -35,9 +36,10 @@ def run(argv: list[str]) -> int:
     arguments = parser.parse_intermixed_args(rest)
     group, equals, value = arguments.option.partition("=")
     if not equals:
-        raise UserError(
-            f"{arguments.option or 'which option'}: give GROUP=OPTION, such as reg=dropout (dlreg list names all)"
-        )
+        what, hint = arguments.option or "which option", choosing(group).replace("Write", "Write dlreg show")
+        raise UserError(f"{what}: give GROUP=OPTION, such as reg=dropout (dlreg list names all).{hint}")
+    if group == "study":
+        raise UserError(f"{arguments.option}: a study's rows are shown by dlreg study {value} --dry-run")
     if group not in GROUPS:
         raise UserError(f"{group}: there is no such group.{did_you_mean(group, GROUPS)} Allowed: {', '.join(GROUPS)}.")
     known = options(group, folders)

@@ -66,7 +66,8 @@ def collect(given: argparse.Namespace, folders: list[str]) -> Table:
     conditions = [Condition.of(text) for text in given.where]
     if name is not None and not Path(name).is_dir():
         if not name.endswith((".yaml", ".yml")) and name not in (known := studies(folders)):
-            raise UserError(f"{name} is neither a folder nor a study.{did_you_mean(name, known)}")
+            hint = f" Write --{name} ..." if name in vars(given) else did_you_mean(name, known)
+            raise UserError(f"{name} is neither a folder nor a study.{hint}")
         table = _of_study(name, given, folders, conditions)
     else:
         table = _of_folders(given, conditions)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from dlreg import ui
 from dlreg.commands import where
+from dlreg.commands.advice import after_divergence, next_commands
 from dlreg.commands.signals import ending_on_signals
 from dlreg.commands.where import executor
 from dlreg.commands.words import margin, seeds_asked
@@ -48,7 +49,7 @@ def run(argv: list[str]) -> int:
         return _tell(flags, overrides, folders)
     if not many:
         with ending_on_signals():
-            return _single(compose.compose(overrides, folders))
+            return _single(overrides, folders)
     launch, words = executor(overrides, given, folders)
     with ending_on_signals():
         return _sweep(cells_of(words, folders), launch, question, given)
@@ -142,9 +143,17 @@ def _no_task(cfg: DictConfig) -> None:
     raise UserError("nothing is run with this flag")
 
 
-def _single(settings: Settings) -> int:
-    result, experiment, before = attempt(settings)
+def _single(overrides: Sequence[str], folders: Sequence[str]) -> int:
+    parser = OverridesParser.create()
+    guard.words(overrides)
+    for word in overrides:
+        guard.no_interval(parser.parse_override(word))
+    result, experiment, before = attempt(compose.compose(overrides, folders))
     _summary(result, experiment.folder, before)
+    if result.status == "done" and not before:
+        _tell_next(next_commands(result, overrides, experiment.settings))
+    elif result.status == "diverged":
+        _tell_next([f"try {after_divergence(experiment.settings)}"])
     return 1 if result.status == "failed" else 0
 
 
@@ -195,8 +204,13 @@ def _summary(result: Any, folder: Any, before: bool) -> None:
         out.print(f"  traceback         {folder / 'traceback.txt'}", markup=False)
     elif before:
         out.print("  (rerun=true runs it again)")
-    else:
-        out.print("next: dlreg train -m reg=none,dropout seed=0,1,2    then: dlreg table", markup=False)
+
+
+def _tell_next(lines: Sequence[str]) -> None:
+    from dlreg.ui import out
+
+    for i, line in enumerate(lines):
+        out.print(f"{'next: ' if i == 0 else '      '}{line}", markup=False)
 
 
 def _axes(overrides: Sequence[str]) -> list[str]:

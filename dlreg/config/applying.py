@@ -7,8 +7,9 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from dlreg.config.hints import instead_of_key
 from dlreg.config.schema import GROUPS, walk
-from dlreg.errors import UserError, did_you_mean
+from dlreg.errors import UserError
 
 
 class Applying:
@@ -32,7 +33,7 @@ class Applying:
             UserError: naming the key, and the nearest that there is.
         """
         for key in sorted(self._unused):
-            raise UserError(f"{key}: {nobody} has such a key.{did_you_mean(key, self._known)}")
+            raise UserError(f"{key}: {nobody} has such a key.{instead_of_key(key, self._known)}")
 
 
 def in_option(key: str) -> bool:

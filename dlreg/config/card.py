@@ -20,7 +20,7 @@ from dlreg.config.schema import GROUPS, Settings
 
 FORMULA = re.compile(r"\$\$(?P<displayed>.+?)\$\$|\$(?P<inline>.+?)\$", re.DOTALL)
 ADDRESS = re.compile(r"https?://[^\s<>]*[^\s<>.,:;]")
-TOLD_IN_WORDS = ("data", "model")  # a data set is a thing, a network a list of layers: of these no formula is asked
+TOLD_IN_WORDS = ("data", "model", "log")  # a thing, a list of layers, a program of others: of these no formula is asked
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dlreg.config.hints import instead_of_key
 from dlreg.config.options import options
-from dlreg.config.schema import GROUPS
+from dlreg.config.schema import GROUPS, walk
 from dlreg.errors import did_you_mean
 
 
@@ -53,5 +56,12 @@ def _no_key(key: str, cause: OmegaConfBaseException) -> str:
             return f"{key}: this run has no {word}; add {parent}={word}"
         return f"{key}: there is no such option.{did_you_mean(word, options(parent))}"
     neighbours = [str(k) for k in getattr(cause, "parent_node", None) or {} if k not in ("hydra", "_target_")]
-    hint = did_you_mean(word, neighbours) or f" Allowed: {', '.join(neighbours) or 'no keys'}."
+    known = neighbours if parent else [k for k, _ in walk(_tree(cause)) if not k.startswith("hydra.")]
+    hint = instead_of_key(word, known) or f" Allowed: {', '.join(neighbours) or 'no keys'}."
     return f"{key}: there is no such key.{hint}"
+
+
+def _tree(cause: OmegaConfBaseException) -> dict[str, Any]:
+    """The config in which a key was not found."""
+    tree = OmegaConf.to_container(getattr(cause, "parent_node", None) or OmegaConf.create(), resolve=False)
+    return {str(key): value for key, value in tree.items()} if isinstance(tree, dict) else {}

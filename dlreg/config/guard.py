@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from dlreg.config.hints import choosing
 from dlreg.config.schema import GROUPS, walk
 from dlreg.errors import UserError, did_you_mean, shown
 
@@ -64,7 +65,7 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         flag, equals, value = word.partition("=")
         if flag not in FLAGS or (equals and not (flag.startswith("--") and FLAGS[flag] != ())):
             known = [f for f in (*FLAGS, "--config-dir") if f.startswith("--")]
-            hint = did_you_mean(flag, known) or f" Allowed: {', '.join(known)}."
+            hint = choosing(flag.lstrip("-")) or did_you_mean(flag, known) or f" Allowed: {', '.join(known)}."
             raise UserError(f"{shown(word)}: there is no such flag.{hint}")
         flags.append(word)
         allowed = FLAGS[flag]
@@ -89,12 +90,24 @@ def words(overrides: Sequence[str]) -> None:
         try:
             override = parser.parse_override(word)
         except Exception:  # Hydra's, the grammar's, too deep a nesting, a number of too many digits
-            raise UserError(
-                f"{shown(word)}: this override cannot be read (KEY=VALUE; quote what the shell would take apart)"
-            ) from None
+            hint = choosing(word) or " Write KEY=VALUE, and quote what the shell would take apart"
+            raise UserError(f"{shown(word)}: this override cannot be read.{hint}") from None
         _reach(override, word)
         if override.key_or_group in GROUPS and not override.is_sweep_override():
             _option_names(override.key_or_group, override.value())
+
+
+def no_interval(override: Override) -> None:
+    """Refuse a draw from an interval where a grid is run.
+
+    Raises:
+        UserError: naming the command that draws.
+    """
+    if override.is_interval_sweep():
+        raise UserError(
+            f"{shown(override.input_line)}: a grid has no intervals; list values ({override.key_or_group}=0.1,0.3), or let "
+            f"dlreg tune draw: dlreg tune '{override.input_line}' trials=20"
+        )
 
 
 def once(overrides: Sequence[str]) -> None:

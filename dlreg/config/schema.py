@@ -34,6 +34,7 @@ GROUPS = {
     "pretrain": Group("dlreg.pretrain.base:Pretraining"),
     "aug": Group("dlreg.reg.base:Regularizer", stack=True),
     "reg": Group("dlreg.reg.base:Regularizer", stack=True),
+    "log": Group("dlreg.log.base:Tracker", stack=True),
 }
 
 # Groups and keys that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.
@@ -46,12 +47,14 @@ LATER: dict[str, Any] = {
     },
     "attack": {"name": "none", "_target_": "dlreg.attack.ladder.Nothing"},
     "pretrain": {"name": "none", "_target_": "dlreg.pretrain.base.Pretraining"},
+    "log": {},
     "start": None,
     "fresh": [],
     "freeze": [],
 }
 
-LATER_DATA: dict[str, Any] = {"labelled": None, "imbalance": 1.0}  # likewise, of the keys that all data sets share
+# Likewise, of the keys that all data sets share.
+LATER_DATA: dict[str, Any] = {"labelled": None, "imbalance": 1.0, "folds": None, "fold": 0}
 
 
 class Settings(BaseModel):
@@ -70,6 +73,7 @@ class Settings(BaseModel):
     pretrain: dict[str, Any]
     aug: dict[str, dict[str, Any]]
     reg: dict[str, dict[str, Any]]
+    log: dict[str, dict[str, Any]]
     start: str | None
     fresh: list[str]
     freeze: list[str]

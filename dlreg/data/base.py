@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from dlreg.context import derive_seed
 from dlreg.data.corrupt import Corruption, corrupted_pixels, noisy_labels, random_labels
 from dlreg.data.imbalance import long_tail
 from dlreg.data.normalize import channel_mean, normalization
+from dlreg.data.sizes import Folds, Size, count, held_out
 from dlreg.data.task import Classes, Task, Values, word_of
 from dlreg.errors import UserError, shown
-from dlreg.hyper import Fraction, Survival
+from dlreg.hyper import Fraction, Natural, Survival
 
-Size = Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)]
 Normalize = Literal["none", "unit", "standardize", "per_pixel", "per_image", "whiten"]
 
 
@@ -163,6 +162,8 @@ def prepare(
     root: str,
     download: bool,
     val_size: Size,
+    folds: Folds | None,
+    fold: Natural,
     train_size: Size | None,
     imbalance: Survival,
     labelled: Size | None,
@@ -173,7 +174,8 @@ def prepare(
     """Split off a stratified validation set, cut the rest to `train_size`, take the normalization from what is left.
 
     A size below 1 is a fraction of the official training split, a whole number a count. The split depends on the seed
-    alone, so rows of a table that share a seed share it. `imbalance` < 1 makes the training set, and it alone, long-tailed:
+    alone, so rows of a table that share a seed share it. With `folds` the validation set is part number `fold` of so many
+    (cross-validation; `val_size` is not used). `imbalance` < 1 makes the training set, and it alone, long-tailed:
     its last class has that part of the samples of its first (`long_tail`). Of what is left `labelled` samples, stratified
     as well, keep their labels; an epoch goes over these, and the others are the pool of techniques that need no label.
     `label_noise` and `corruption=random_labels` change the labels that are trained on; validation and test labels stay
@@ -182,13 +184,14 @@ def prepare(
     del root, download  # these were for the source
     generator = torch.Generator().manual_seed(derive_seed(seed, "split"))
     n = len(dataset.train)
-    n_val = _count(val_size, n)
-    n_train = n - n_val if train_size is None else _count(train_size, n)
+    first, last = held_out(n, val_size, folds, fold)
+    n_val = last - first
+    n_train = n - n_val if train_size is None else count(train_size, n)
     if n_train < 1 or n_val + n_train > n:
-        raise UserError(
-            f"data.val_size={val_size} and data.train_size={train_size} ask for {n_val} + {n_train} of {n} samples"
-        )
+        held = f"val_size={val_size}" if folds is None else f"folds={folds}"
+        raise UserError(f"data.{held} and data.train_size={train_size} ask for {n_val} + {n_train} of {n} samples")
     order = stratified_order(dataset.train.y, generator)
+    rest = torch.cat([order[:first], order[last:]])
     labels = dataset.train.y
     if word_of(labels) == "values" and (label_noise or corruption == "random_labels"):
         wrong = "corruption=random_labels" if corruption == "random_labels" else f"label_noise={label_noise}"
@@ -198,15 +201,15 @@ def prepare(
     if word_of(labels) == "classes":
         labels = noisy_labels(labels, dataset.classes, label_noise, seed)
     x, test_x = corrupted_pixels(corruption, dataset.train.x, dataset.test.x)
-    chosen = order[n_val : n_val + n_train]
+    chosen = rest[:n_train]
     if imbalance < 1:
         if word_of(labels) == "values":
             raise UserError(f"data.imbalance={imbalance} thins out classes, and this data set has values: leave it out")
         chosen = chosen[long_tail(dataset.train.y[chosen], dataset.classes, imbalance)]
         chosen = chosen[stratified_order(dataset.train.y[chosen], generator)]
         n_train = len(chosen)
-    train, val = Split(x, labels)[chosen], Split(x, dataset.train.y)[order[:n_val]]
-    n_labelled = n_train if labelled is None else _count(labelled, n_train)
+    train, val = Split(x, labels)[chosen], Split(x, dataset.train.y)[order[first:last]]
+    n_labelled = n_train if labelled is None else count(labelled, n_train)
     if labelled is not None and not min(dataset.classes, n_train) <= n_labelled <= n_train:
         raise UserError(
             f"data.labelled={labelled} asks for {n_labelled} of {n_train} samples; allowed: {dataset.classes} "
@@ -238,7 +241,3 @@ def stratified_order(labels: Tensor, generator: torch.Generator) -> Tensor:
         ranks = torch.randperm(len(members), generator=generator).double()
         position[members] = (ranks + torch.rand(1, generator=generator).double()) / len(members)
     return position.argsort(stable=True)
-
-
-def _count(size: float, n: int) -> int:
-    return size if isinstance(size, int) else round(size * n)

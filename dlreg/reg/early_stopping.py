@@ -89,14 +89,22 @@ class EarlyStopping(Regularizer):
             return False
         if best is None or value < best - self.min_delta:
             kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
-            self.state.update(best=value, wait=0, weights=kept)
+            self.state.update(best=value, wait=0, weights=kept, epoch=history[-1]["epoch"])
         else:
             self.state["wait"] += 1
+        self.state["last"] = history[-1]["epoch"]
         return self.state["wait"] >= self.patience
 
     def _watched(self, row: dict[str, Any]) -> float | None:
         key = "val_mse" if self.monitor == "val_error" and "val_mse" in row else self.monitor
         return row[key]
+
+    def remark(self) -> str:
+        """Which epoch the weights are of."""
+        epoch, last = self.state.get("epoch"), self.state.get("last")
+        return (
+            "" if epoch is None else f"{self.name}: the weights are those of epoch {epoch}, restored after epoch {last}"
+        )
 
     @property
     def decides(self) -> bool:

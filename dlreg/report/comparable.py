@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlreg.config.schema import walk
-from dlreg.run.result import NOT_IDENTITY_DATA, Result
+from dlreg.run.result import NOT_IDENTITY_DATA, Result, replicate
 
 # What a row may do to the training data and still be tested on the same images, split by the same seeds.
 TREATMENTS = ("train_size", "label_noise", "corruption", "normalize")
@@ -16,7 +16,7 @@ TREATMENTS = ("train_size", "label_noise", "corruption", "normalize")
 def data_of(results: Sequence[Result]) -> Mapping[str, Any]:
     """The data set and split of a row, key by key."""
     config = results[0].config["data"] if results else {}
-    return {key: value for key, value in config.items() if key not in (*TREATMENTS, *NOT_IDENTITY_DATA)}
+    return {key: value for key, value in config.items() if key not in (*TREATMENTS, "fold", *NOT_IDENTITY_DATA)}
 
 
 def other_data(row: Sequence[Result], control: Sequence[Result]) -> str | None:
@@ -35,11 +35,11 @@ def _tested(row: Sequence[Result]) -> int | None:
 
 def repeated(done: Sequence[Result]) -> str | None:
     """Why a row is no sample: `two runs of seed 0 (optimizer._target_ differs)`; None if every seed stands there once."""
-    counts = Counter(r.config["seed"] for r in done)
+    counts = Counter(replicate(r.config) for r in done)
     seed, count = max(counts.items(), key=lambda item: item[1], default=(0, 0))
     if count < 2:
         return None
-    trees = [dict(walk(r.config)) for r in done if r.config["seed"] == seed]
+    trees = [dict(walk(r.config)) for r in done if replicate(r.config) == seed]
     keys = {key: None for tree in trees for key in tree}
     differing = [key for key in keys if len({str(tree.get(key)) for tree in trees}) > 1]
     why = f" ({', '.join(differing[:3])} {'differs' if len(differing) == 1 else 'differ'})" if differing else ""
@@ -55,5 +55,5 @@ def ended_early(results: Sequence[Result], planned: int) -> str | None:
 
 def alike(row: Sequence[Result], control: Sequence[Result]) -> bool:
     """Whether every run of a row has the numbers of its control's run of the same seed, to the last bit."""
-    mine, theirs = ({r.config["seed"]: (r.train, r.val, r.test) for r in runs} for runs in (row, control))
+    mine, theirs = ({replicate(r.config): (r.train, r.val, r.test) for r in runs} for runs in (row, control))
     return bool(mine) and mine == theirs

@@ -40,7 +40,7 @@ class Contrasts:
 
     mean: np.ndarray  # of row minus control, over the seeds that both have
     raw_sd: np.ndarray  # of these differences
-    sd: np.ndarray  # likewise, but not below that of rounding
+    sd: np.ndarray  # likewise, but not below that of rounding, and wider where runs are folds
     n: np.ndarray  # how many there are
     pooled: np.ndarray  # (...): whether the rows may share one spread
     sigma: np.ndarray  # (...): that spread; NaN where a seed is missing
@@ -48,6 +48,7 @@ class Contrasts:
     stars: tuple[int, ...]  # how many rows of the family are compared with each control
     seeds: int  # how many any of the rows has
     complete: np.ndarray  # (...): whether every row that is judged has all of them
+    overlap: float = 0.0  # of cross-validation: n_test / n_train
 
     @property
     def t_own(self) -> np.ndarray:
@@ -112,14 +113,17 @@ class Contrasts:
             return np.where(value == 0, 0.0, value / se)
 
 
-def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0, family: Pairs | None = None) -> Contrasts:
+def measure(
+    values: np.ndarray, pairs: Pairs, resolution: float = 0.0, family: Pairs | None = None, overlap: float = 0.0
+) -> Contrasts:
     """The comparisons of these pairs; each needs two seeds that both of its rows have.
 
     `family`: all pairs that the test is corrected for, where these are not all.
 
     Errors are counts over a test set: seeds can agree to the last image by chance, and a spread of zero would make any
     difference certain. A variance is therefore never taken below that of rounding to steps of `resolution`: a twelfth of its
-    square for a value (Sheppard's correction), twice that for a difference.
+    square for a value (Sheppard's correction), twice that for a difference. `overlap`: of folds (`dlreg.report.folds`), which
+    makes the standard error of a mean of n sd sqrt(1/n + overlap); no theory says how to pool such rows, so none are.
     """
     rows, controls = [i for i, _ in pairs], [j for _, j in pairs]
     n, mean, sd = mean_and_sd(values[..., rows, :] - values[..., controls, :])
@@ -130,10 +134,11 @@ def measure(values: np.ndarray, pairs: Pairs, resolution: float = 0.0, family: P
     sigma, outlying, df = _residuals(values[..., used, :], judged, np.array([i in stars for i in used]))
     complete = np.isfinite(values[..., used, :][..., judged, :]).all((-1, -2))
     worth = len(family) >= LEAST_PAIRS and values.shape[-1] >= LEAST_SEEDS
-    pooled = complete & ~outlying & worth
+    pooled = complete & ~outlying & worth & (overlap == 0)
+    wider = np.sqrt(1 + n * overlap)
     return Contrasts(
-        mean, sd, np.maximum(sd, resolution / math.sqrt(6)), n, pooled, np.maximum(sigma, resolution / math.sqrt(12)),
-        df, tuple(sorted(stars.values())), values.shape[-1], complete,
+        mean, sd, np.maximum(sd, resolution / math.sqrt(6)) * wider, n, pooled, np.maximum(sigma, resolution / math.sqrt(12)),
+        df, tuple(sorted(stars.values())), values.shape[-1], complete, overlap,
     )  # fmt: skip
 
 

@@ -12,10 +12,12 @@ from itertools import combinations
 import numpy as np
 
 from dlreg.report.factorial import effect, shapley
+from dlreg.report.folds import overlap
 from dlreg.report.metrics import METRICS
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table
 from dlreg.report.verdicts import Difference
+from dlreg.run.result import replicate
 
 On = frozenset[str]  # the words of a row
 
@@ -129,7 +131,9 @@ def _broken(rows: Sequence[Row]) -> str:
 def _factorial(table: Table, names: Sequence[str], rows: Sequence[Row]) -> Factorial | None:
     """Over the seeds that every row has; None if there is none."""
     metric = METRICS[table.metrics[0]]
-    by_seed = [{r.config["seed"]: v for r in row.runs if (v := metric.of(r, table.select)) is not None} for row in rows]
+    by_seed = [
+        {replicate(r.config): v for r in row.runs if (v := metric.of(r, table.select)) is not None} for row in rows
+    ]
     seeds = sorted(set.intersection(*(set(values) for values in by_seed)))
     if not seeds:
         return None
@@ -137,7 +141,7 @@ def _factorial(table: Table, names: Sequence[str], rows: Sequence[Row]) -> Facto
     gains = sign * np.array([[values[seed] for seed in seeds] for values in by_seed])
 
     def stat(values: np.ndarray) -> Stat:
-        found = Stat.of(values.tolist())
+        found = Stat.of(values.tolist(), overlap=overlap(run for row in rows for run in row.runs))
         assert found
         return found
 

@@ -22,7 +22,7 @@ from scipy import special
 from dlreg.report.metrics import Select
 from dlreg.report.stats import ALPHA
 from dlreg.run.predictions import wrong
-from dlreg.run.result import Result
+from dlreg.run.result import Result, replicate
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def seen(result: Result, select: Select) -> Seen | None:
 
 def difference(row: Sequence[Result], control: Sequence[Result], select: Select) -> Crossed | None:
     """Of a row to its control over the seeds that both have; None unless all of them recorded the same images."""
-    mine, theirs = ({r.config["seed"]: seen(r, select) for r in runs} for runs in (row, control))
+    mine, theirs = ({replicate(r.config): seen(r, select) for r in runs} for runs in (row, control))
     pairs = [(mine[seed], theirs[seed]) for seed in mine if seed in theirs]
     records = [record for pair in pairs for record in pair if record is not None]
     if len(pairs) < 2 or len(records) < 2 * len(pairs) or len({(r.digest, len(r.wrong)) for r in records}) > 1:

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from dlreg.errors import UserError
 from dlreg.report.comparable import alike, data_of, ended_early, other_data, repeated
+from dlreg.report.folds import overlap
 from dlreg.report.images import difference
 from dlreg.report.label import counterpart, describe, place, plainest, varying, words_of
 from dlreg.report.looks import replay, told
@@ -17,7 +19,7 @@ from dlreg.report.stats import ALPHA
 from dlreg.report.summary import summary
 from dlreg.report.table import Published, Row, Table
 from dlreg.report.verdicts import Rows, Rule, verdicts
-from dlreg.run.result import STATUSES, Result
+from dlreg.run.result import STATUSES, Result, replicate
 
 NO_IMAGES = "no record of the images"  # under --population images, of runs that kept none
 
@@ -112,6 +114,10 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
     resolution = 100 / max(samples) if metric.counted and samples else 0.0
     rule = Rule(resolution, metric.better == "lower", question.margin, question.population)
     levels, wanted = [ALPHA] * len(groups), None
+    if question.looks and overlap(r for group in groups for r in group.results):
+        raise UserError(
+            "seeds=auto adds seeds until rows are settled, and the folds of data.folds are given: leave one out"
+        )
     if question.looks:
         looked = replay(lambda seeds: _at(groups, controls, question, seeds), controls, rule, question.looks)
         groups = [g.first(n) for g, n in zip(groups, looked.seeds, strict=True)]
@@ -166,18 +172,19 @@ def _comparison(groups: Sequence[Group], controls: Sequence[int | None], questio
     metric = METRICS[question.metrics[0]]
     apart = {i: why.split(" (")[0] for i, g in enumerate(groups) if (why := repeated(g.done))}
     runs = [[] if i in apart else g.done for i, g in enumerate(groups)]
-    values = [{r.config["seed"]: v for r in own if (v := metric.of(r, question.select)) is not None} for own in runs]
+    values = [{replicate(r.config): v for r in own if (v := metric.of(r, question.select)) is not None} for own in runs]
     early = {i: why for i, g in enumerate(groups) if (why := ended_early(g.results, len(g.results) + g.missing))}
     pairs = [(i, j) for i, j in enumerate(controls) if j is not None and i not in apart]
     apart |= {i: why for i, j in pairs if (why := other_data(runs[i], runs[j]))}
     same = frozenset(i for i, j in pairs if i not in apart and i not in early and alike(runs[i], runs[j]))
     images = {}
-    if sign := metric.per_image:
+    shared = overlap(r for g in groups for r in g.results)
+    if (sign := metric.per_image) and not shared:
         found = {i: difference(runs[i], runs[j], question.select) for i, j in pairs if i not in apart}
         images = {i: replace(d, mean=sign * d.mean + 0.0) for i, d in found.items() if d}
     if question.population == "images":
         early |= {i: NO_IMAGES for i, _ in pairs if not {i} & {*apart, *early, *images}}
-    return Rows(values, controls, early, apart, same, images)
+    return Rows(values, controls, early, apart, same, images, overlap=shared)
 
 
 def arranged(table: Table) -> Table:

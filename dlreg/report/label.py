@@ -31,7 +31,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
         words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
         for leaf, content in walk(value):
             last = leaf.rsplit(".", 1)[-1]
-            if last == "name" or (key == "data" and leaf in NOT_IDENTITY_DATA) or content == {}:
+            if last == "name" or (key == "data" and leaf in ("fold", *NOT_IDENTITY_DATA)) or content == {}:
                 continue
             words[f"{key}.{leaf}"] = _list(content) if isinstance(content, list) else str(content)
     return words

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dlreg.report.folds import overlap
 from dlreg.report.stats import LEVEL, Stat
 from dlreg.run.result import Result, Select
 
@@ -28,7 +29,8 @@ class Metric:
 
     def stat(self, runs: Iterable[Result], select: Select, level: float = LEVEL) -> Stat | None:
         """Over runs, with the interval of their mean at this level; None if none has the number."""
-        found = Stat.of((self.of(run, select) for run in runs), level)
+        runs = list(runs)
+        found = Stat.of((self.of(run, select) for run in runs), level, overlap(runs))
         return found and found.within(*self.limits)
 
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from dlreg.config.schema import GROUPS, LATER, LATER_DATA
+from dlreg.report import folds
 from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
 from dlreg.report.question import Question
@@ -26,7 +27,12 @@ def protocol_of(
 ) -> dict[str, str]:
     """The lines of the footer; those that have nothing to say are left out."""
     done = [r for row in rows for r in row.runs]
-    lines = {"All runs": _shared(results), "Data": _data(done), "Seeds": _seeds(rows, bool(question.looks))}
+    lines = {
+        "All runs": _shared(results),
+        "Data": _data(done),
+        "Seeds": _seeds(rows, bool(question.looks)),
+        "Folds": folds.told(done),
+    }
     lines["Selection"] = (
         "numbers at the last epoch" if question.select == "last"
         else "numbers at the epoch with the lowest validation error"
@@ -95,7 +101,7 @@ def _data(done: Sequence[Result]) -> str:
 
 def _seeds(rows: Sequence[Row], by_looks: bool) -> str:
     sets = {tuple(row.seeds) for row in rows if row.runs}
-    if not sets:
+    if not sets or (len(sets) == 1 and folds.overlap(r for row in rows for r in row.runs)):
         return ""
     if len(sets) > 1:
         counts = sorted({len(s) for s in sets})

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from dlreg.report.folds import overlap
 from dlreg.report.metrics import Select
 from dlreg.run.result import FIGURES, Result, figure_of
 
@@ -35,5 +36,9 @@ class Question:
         """The question with columns: where none are asked for, those of the runs' tasks, classes before values."""
         if self.metrics:
             return self
+        results = list(results)
         found = {figure_of(r.train) for r in results if r.train} or {FIGURES[0]}
-        return replace(self, metrics=[name for figure in FIGURES if figure in found for name in COLUMNS[figure]])
+        names = [name for figure in FIGURES if figure in found for name in COLUMNS[figure]]
+        if overlap(results):  # what folds are made for comes first
+            names.sort(key=lambda name: not name.startswith("val_"))
+        return replace(self, metrics=names)

@@ -28,14 +28,14 @@ class Stat:
     high: float | None
 
     @classmethod
-    def of(cls, values: Iterable[float | None], level: float = LEVEL) -> Stat | None:
-        """Of the values that are there, with the interval at this level; None if none is."""
+    def of(cls, values: Iterable[float | None], level: float = LEVEL, overlap: float = 0.0) -> Stat | None:
+        """Of the values that are there, with the interval at this level; None if none is. `overlap`: `report.folds`."""
         found = np.array([v for v in values if v is not None], dtype=float)
         if not len(found):
             return None
         if len(found) == 1:
             return cls(1, float(found[0]), None, None, None)
-        low, high = interval(found, level)
+        low, high = interval(found, level, overlap)
         return cls(len(found), float(found.mean()), float(found.std(ddof=1)), float(low), float(high))
 
     def within(self, least: float, most: float) -> Stat:
@@ -45,10 +45,15 @@ class Stat:
         return replace(self, low=min(max(self.low, least), most), high=max(min(self.high, most), least))
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
-    """Student's t interval of the mean along the last axis: mean +- t_{n-1} sd / sqrt(n). Needs n >= 2."""
+def interval(values: np.ndarray, level: float = LEVEL, overlap: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Student's t interval of the mean along the last axis: mean +- t_{n-1} sd sqrt(1/n + overlap). Needs n >= 2."""
     n = values.shape[-1]
-    half = special.stdtrit(n - 1, (1 + level) / 2) * values.std(axis=-1, ddof=1) / math.sqrt(n)
+    half = (
+        special.stdtrit(n - 1, (1 + level) / 2)
+        * values.std(axis=-1, ddof=1)
+        / math.sqrt(n)
+        * math.sqrt(1 + n * overlap)
+    )
     return values.mean(axis=-1) - half, values.mean(axis=-1) + half
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dlreg.report.folds import overlap
 from dlreg.report.metrics import Select
 from dlreg.report.stats import Stat
 from dlreg.report.tuning import Tuning
 from dlreg.report.verdicts import Difference
-from dlreg.run.result import Result
+from dlreg.run.result import Result, replicate
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Row:
     @property
     def seeds(self) -> list[int]:
         """Of the runs that are done."""
-        return sorted(r.config["seed"] for r in self.runs)
+        return sorted(replicate(r.config) for r in self.runs)
 
     @property
     def name(self) -> str:
@@ -77,10 +78,12 @@ class Table:
 
 def curve(runs: Iterable[Result], key: str) -> list[tuple[int, Stat]]:
     """A learning curve over runs: the epoch and the values there, errors in percent, while at least one run goes on."""
+    runs = list(runs)
+    shared = overlap(runs)
     by_epoch: dict[int, list[float]] = {}
     scale = 100 if key.endswith("error") else 1
     for run in runs:
         for entry in run.history:
             if (value := entry.get(key)) is not None:
                 by_epoch.setdefault(int(entry["epoch"] or 0), []).append(scale * value)
-    return [(epoch, stat) for epoch in sorted(by_epoch) if (stat := Stat.of(by_epoch[epoch]))]
+    return [(epoch, stat) for epoch in sorted(by_epoch) if (stat := Stat.of(by_epoch[epoch], overlap=shared))]

@@ -73,6 +73,7 @@ class Rows:
         default_factory=dict
     )  # row -> its difference over seeds and images, where known
     settled: Mapping[int, Difference] = field(default_factory=dict)  # of rows that were judged at an earlier look
+    overlap: float = 0.0  # of cross-validation: n_test / n_train
 
     def shared(self, i: int, j: int) -> list[int]:
         """The seeds that both rows have."""
@@ -107,7 +108,7 @@ def _measured(rows: Rows, pairs: Sequence[Pair], rule: Rule, before: Sequence[Pa
     matrix = rows.matrix()
     used = sorted({i for pair in pairs for i in pair})
     seeds = np.isfinite(matrix[used]).any(0)
-    return measure(matrix[:, seeds], pairs, rule.resolution, [*pairs, *before])
+    return measure(matrix[:, seeds], pairs, rule.resolution, [*pairs, *before], rows.overlap)
 
 
 def _judged(found: Contrasts, rule: Rule, images: Sequence[Crossed | None]) -> list[Difference]:
@@ -128,7 +129,7 @@ def _judged(found: Contrasts, rule: Rule, images: Sequence[Crossed | None]) -> l
         same = None if equivalent is None else float(equivalent[k])
         verdict = _verdict(mean, float(adjusted[k]), same, rule)
         least = sd * detectable(n, tests, rows, alpha=rule.alpha) if sd else None
-        needed = _needed(stat, sd, rule, (tests, rows)) if verdict == UNDECIDED else None
+        needed = _needed(stat, sd, rule, (tests, rows)) if verdict == UNDECIDED and not found.overlap else None
         over = _over_images(images[k], n, rule.alpha)
         differences.append(Difference(stat, verdict, float(p[k]), float(adjusted[k]), same, least, over, needed))
     return differences
@@ -160,7 +161,7 @@ def _unjudged(rows: Rows, i: int, j: int) -> Difference | None:
     if why := rows.apart.get(i):
         return Difference(None, why)
     differences = [rows.values[i][seed] - rows.values[j][seed] for seed in rows.shared(i, j)]
-    stat = Stat.of(differences)
+    stat = Stat.of(differences, overlap=rows.overlap)
     if why := rows.barred.get(i) or (rows.barred.get(j) and f"baseline: {rows.barred[j]}"):
         return Difference(stat, why)
     if stat is None:

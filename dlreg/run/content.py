@@ -15,6 +15,7 @@ from dlreg.config.build import build, is_option, locate
 from dlreg.config.schema import GROUPS, Settings
 from dlreg.data.base import Dataset, Split
 from dlreg.run.parts import load
+from dlreg.run.result import NOT_IDENTITY
 from dlreg.run.start import origin
 
 OURS = ("dlreg", "torch")  # what they are is said by the versions of a result
@@ -93,8 +94,10 @@ def _file_digest(path: Path, size: int, changed: int) -> str:
 
 
 def _nodes(settings: Settings) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """`(group, word, node)` of every option, those inside options (the base of SAM) too."""
+    """`(group, word, node)` of every option that counts, those inside options (the base of SAM) too."""
     for group, entry in GROUPS.items():
+        if group in NOT_IDENTITY:
+            continue
         chosen = getattr(settings, group)
         found = list(chosen.items()) if entry.stack else [(chosen["name"], chosen)]
         while found:

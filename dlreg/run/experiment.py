@@ -20,6 +20,7 @@ from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
 from dlreg.errors import Diverged, Interrupted
+from dlreg.log.base import Begun
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.by_class import by_class
@@ -38,6 +39,7 @@ from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
 from dlreg.run.start import start_remark
 from dlreg.run.threads import set_threads
+from dlreg.run.tracking import Tracked, make_trackers
 
 
 @dataclass(frozen=True)
@@ -124,18 +126,20 @@ class Experiment:
             elif finished := self.finished():  # another process finished it while this one got ready
                 return finished
             durable.write_json(self.folder / "config.json", self.config)
-            result = self._run(data, _Claimed(report, claim))
+            tracked = Tracked(report, make_trackers(self.settings), claim)
+            tracked.begin(Begun(self.run_id, self.folder, self.config))
+            result = self._run(data, tracked)
             try:
-                claim.publish(result.packed())
+                tracked.write(result)
             except OSError as error:  # the checkpoints stay: the same command goes on from the last
                 return self._failed(result, f"result.json could not be written: {error.strerror or error}")
             if result.status in FINAL:  # not before: a kill in between must not cost the fit
                 _drop_checkpoints(self.folder)
         return result
 
-    def _run(self, data: Data, report: _Claimed) -> Result:
+    def _run(self, data: Data, tracked: Tracked) -> Result:
         settings, folder = self.settings, self.folder
-        fitter = Fitter(settings, folder, report)
+        fitter = Fitter(settings, folder, tracked)
         fitter.remarks += filter(
             None, [idle_norm(settings, data), idle_weights(settings, data), start_remark(settings)]
         )
@@ -155,16 +159,15 @@ class Experiment:
             fitter.remarks += result.remarks
             result.history = fitted.history
             result.seconds = fitter.seconds + time.perf_counter() - started
-            report.claim.check()
+            tracked.claim.check()
             for name, file in kept.items():
                 durable.write_atomic(folder / name, file)
                 result.files[name] = durable.digest(file)
         except Diverged as error:
             result = self._without_numbers(result, "diverged", str(error))
         except (KeyboardInterrupt, Interrupted):
-            cut = self._without_numbers(result, "interrupted", "the same command continues it")
             with suppress(Busy):
-                report.claim.publish(cut.packed())
+                tracked.write(self._without_numbers(result, "interrupted", "the same command continues it"))
             raise
         except Busy:
             raise
@@ -190,18 +193,6 @@ class Experiment:
         except ValueError:
             return 0
         return earlier.test_reads if earlier else 0
-
-
-class _Claimed:
-    """A report that ends the run before another checkpoint is written if another process took it over."""
-
-    def __init__(self, report: Report, claim: Claim) -> None:
-        self.step, self.claim, self._epoch = report.step, claim, report.epoch
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Pass it on."""
-        self.claim.check()
-        self._epoch(row)
 
 
 def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> dict[str, bytes]:

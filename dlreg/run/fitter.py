@@ -52,7 +52,7 @@ class Fitter:
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
         try:
-            fitted = fit(parts, data, loop, self.report, checkpoint)
+            fitted = fit(parts, data, loop, _Numbered(self.report, self.calls), checkpoint)
         finally:
             self.remarks += filter(None, [checkpoint.remark])
         said = getattr(parts.optimizer, "remark", lambda batches: None)(fitted.steps_per_epoch)
@@ -63,6 +63,17 @@ class Fitter:
 
     def _stage(self, number: int, parts: Parts) -> Checkpoint:
         return CheckpointFile(self.folder / f"checkpoint-{self.calls}-{number}", self.settings, parts)
+
+
+class _Numbered:
+    """A report that is told with each row of which fit it is: of a committee's models every one has a first epoch."""
+
+    def __init__(self, report: Report, number: int) -> None:
+        self.step, self._epoch, self.number = report.step, report.epoch, number
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """The row, and the number of the fit."""
+        self._epoch(row | {"fit": self.number})
 
 
 class CheckpointFile:

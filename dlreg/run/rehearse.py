@@ -21,6 +21,7 @@ from dlreg.run.parts import make_chain, make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.robust import Attacker, check_attack
 from dlreg.run.step import Parts
+from dlreg.run.tracking import make_trackers
 
 EPOCHS = 2  # the second is the later half of training, when some techniques begin
 SAMPLES = 2
@@ -33,6 +34,7 @@ def rehearse(settings: Settings, data: Data) -> None:
     Raises:
         UserError: naming what does not fit together.
     """
+    make_trackers(settings)
     few = torch.arange(SAMPLES, device=data.train.y.device)
     train, val = (split[few[: len(split)]] for split in (data.train, data.val))
     try:

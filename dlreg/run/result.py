@@ -20,7 +20,7 @@ Select = Literal["last", "best_val"]  # which epoch's numbers
 Status = Literal["done", "diverged", "failed", "interrupted"]
 STATUSES = ("done", "diverged", "failed", "interrupted", "missing")  # of planned runs; missing: not started
 FINAL = ("done", "diverged")  # a run with such a status is not run again
-NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights")
+NOT_IDENTITY = ("outputs", "threads", "progress", "rerun", "save_weights", "log")
 NOT_IDENTITY_DATA = ("root", "download")
 
 FIGURES = ("error", "mse")  # what is told of every run beside its loss: of classes, of values
@@ -134,6 +134,12 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     kept["device"] = str(kept["device"]).split(":")[0]
     return kept
+
+
+def replicate(config: Mapping[str, Any]) -> int:
+    """What pairs the runs of two rows: the seed; in a cross-validation each fold of each seed has a number."""
+    folds = config["data"].get("folds")
+    return int(config["seed"] * folds + config["data"]["fold"]) if folds else int(config["seed"])
 
 
 def run_id(config: Mapping[str, Any]) -> str:

@@ -29,6 +29,8 @@ def grid(arguments: Sequence[str], loader: ConfigLoader, config: DictConfig) -> 
     """
     parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides(list(arguments))
+    for override in overrides:
+        guard.no_interval(override)
     chosen = [o for o in overrides if not _plain_value(o)]  # groups and Hydra's own keys: these need a composition
     values = [o for o in overrides if _plain_value(o)]
     applying = Applying(o.key_or_group for o in values)

@@ -1,0 +1,27 @@
+"""What to write in place of a word that dlreg does not have there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dlreg.config.options import options
+from dlreg.config.schema import GROUPS, Settings
+from dlreg.errors import did_you_mean
+
+
+def instead_of_key(key: str, known: Iterable[str]) -> str:
+    """` Write optimizer.lr=... .` for `lr`, ` Write reg=dropout.` for `dropout`; else the nearest of the keys `known`."""
+    keys = sorted(set(known))
+    inner = [k for k in keys if k.rpartition(".")[2] == key and k != key]
+    if inner:
+        return f" Write {' or '.join(f'{k}=...' for k in inner[:3])}"
+    parents = [k.split(".")[0] for k in keys]
+    return choosing(key) or did_you_mean(key, [*parents, *keys])
+
+
+def choosing(word: str) -> str:
+    """` Write reg=dropout.` where a group has the option; ` Write epochs=...` where the word is a key; else nothing."""
+    found = [f"{group}={word}" for group in GROUPS if word != "none" and word in options(group)]
+    if found:
+        return f" Write {' or '.join(found)}"
+    return f" Write {word}=..." if word in Settings.model_fields else ""
