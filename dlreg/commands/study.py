@@ -88,8 +88,8 @@ def dry_run(plan: Plan, jobs: int) -> None:
     todo, cells = [], [*plan.trial_cells, *wanted(plan)]
     for cell in cells:
         result = cell.present()
-        status = result.status if result else "missing"
-        if not cell.experiment.finished():
+        status = "cut" if cell.cut else result.status if result else "missing"
+        if not cell.over:
             todo.append(cell)
         ui.out.print(f"{status:<12}{cell}", markup=False)
     later = plan.unknown

@@ -20,7 +20,7 @@ from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
-from dlreg.errors import Diverged, Interrupted, UserError
+from dlreg.errors import Diverged, Stopped, UserError
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.content import content, split_digest
@@ -109,7 +109,7 @@ class Experiment:
         A failure or a divergence is a Result too. What the user must mend is refused before anything is written.
 
         Raises:
-            UserError: bad input. Busy: another process runs it. Interrupted, KeyboardInterrupt: asked to stop; resumable.
+            UserError: bad input. Busy: another process runs it. Stopped, KeyboardInterrupt: asked to stop; resumable.
         """
         if earlier := self.earlier():
             return earlier
@@ -157,8 +157,8 @@ class Experiment:
                 result.files[name] = durable.digest(file)
         except Diverged as error:
             result = self._without_numbers(result, "diverged", str(error))
-        except (KeyboardInterrupt, Interrupted):
-            self._without_numbers(result, "interrupted", "the same command continues it").write(folder)
+        except (KeyboardInterrupt, Stopped) as asked:
+            self._without_numbers(result, "interrupted", getattr(asked, "why", Stopped.why)).write(folder)
             raise
         except Exception as error:
             result = self._failed(result, f"{type(error).__name__}: {error}")

@@ -62,7 +62,7 @@ def estimate(planned: Plan, todo: Sequence[Cell]) -> float | None:
 
 def _attempt(cell: Cell, report: Any) -> Result | str:
     try:
-        return cell.experiment.run(report)
+        return cell.run(report)
     except Busy as error:
         return str(error)
 
