@@ -1,7 +1,9 @@
 """Median stopping: the rule, its notes, resumption, workers, and that it does nothing unless it is asked for."""
 
+import contextlib
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -11,10 +13,12 @@ from test_plan import STUDY, make  # noqa: F401
 from dlreg.errors import Interrupted, UserError
 from dlreg.report.metrics import METRICS
 from dlreg.study import pruning
-from dlreg.study.execute import run
+from dlreg.study.execute import launch, run
+from dlreg.study.file import load
+from dlreg.study.plan import Request, plan
 from dlreg.study.pruning import LEAST, NOTE, Cut, bar, noted
 from dlreg.study.tabulate import table
-from dlreg.study.tuning import Criterion
+from dlreg.study.tuning import COUNTERPARTS, ERROR
 
 RATES = [0.5, 0.4, 0.3, 0.2, 0.1, 1e-5, 0.25]  # one after the other: the sixth never learns
 TUNED = STUDY.replace("reg=dropout]", f"reg=dropout], tune: {{optimizer.lr: {RATES}}}").replace(
@@ -44,8 +48,8 @@ def test_the_rule_is_the_one_written_out(epochs):
         n = int(rng.integers(0, 9))
         others = [rng.random(int(rng.integers(1, epochs + 1))).round(1).tolist() for _ in range(n)]  # ties, early stops
         curve = rng.random(epochs).round(1).tolist()
-        found = (t for t in range(1, epochs + 1) if (least := bar(others, t, epochs)) is not None)
-        first = next((t for t in found if min(curve[:t]) > bar(others, t, epochs)), None)
+        bars = {t: bar(others, t, epochs) for t in range(1, epochs + 1)}
+        first = next((t for t, most in bars.items() if most is not None and min(curve[:t]) > most), None)
         assert first == reference(curve, others, epochs)
         cut += first is not None
     assert (cut > 0) is (epochs > 1)
@@ -57,10 +61,21 @@ def test_equal_to_the_median_is_not_worse_and_few_decide_nothing():
     assert bar(same, 1, 5) is None and bar(same, 4, 4) is None  # before a quarter, and at the end
 
 
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """What the study leaves with pruning."""
+    top = tmp_path_factory.mktemp("pruned")
+    (top / "mine.yaml").write_text(PRUNED)
+    with contextlib.chdir(top):
+        run(plan(Request(top / "mine.yaml", "smoke")), jobs=1)
+    return top / "outputs"
+
+
 @pytest.fixture
-def pruned(make):  # noqa: F811
-    """The study run with pruning."""
-    return run(make(PRUNED), jobs=1)
+def pruned(folders, make, tmp_path):  # noqa: F811
+    """The study that was run with pruning, with its folders to do harm to."""
+    shutil.copytree(folders, tmp_path / "outputs")
+    return make(PRUNED)
 
 
 def dropout(planned):
@@ -115,7 +130,7 @@ def test_without_it_nothing_is_cut_and_what_was_goes_on_from_its_checkpoint(prun
 
 def test_a_run_that_goes_on_is_judged_by_all_its_epochs(pruned, make, monkeypatch):  # noqa: F811
     """Interrupted where it stood well, it is not cut for what came after."""
-    cell = dropout(pruned).trials[0].cells[0]
+    cell = dropout(pruned).trials[5].cells[0]
     folder, history = cell.experiment.folder, [{"val_error": 0.01, "seconds": 1.0}, {"val_error": 0.9, "seconds": 1.0}]
     monkeypatch.setattr(pruning, "first_history", lambda of: history if of == folder else [])
     cell.watch.over(Silent(), folder, 4).epoch({"epoch": 2, **history[1]})
@@ -145,7 +160,7 @@ def test_a_damaged_note_and_one_of_another_number_cut_nothing(pruned, damage):
     assert not cell.cut and not cell.over
 
 
-def test_one_tuning_seed_that_is_cut_takes_the_trial_out(make, monkeypatch):  # noqa: F811
+def test_one_tuning_seed_that_is_cut_takes_the_trial_out(pruned, make):  # noqa: F811
     two = PRUNED.replace("prune: true", "prune: true\ntune_seeds: [1000, 1001]")
     done = run(make(two), jobs=1)
     trial = dropout(done).trials[5]
@@ -154,27 +169,27 @@ def test_one_tuning_seed_that_is_cut_takes_the_trial_out(make, monkeypatch):  # 
     assert trial.epochs == (8, 7)
 
 
-def test_workers_cut_as_well(make):  # noqa: F811
-    six = PRUNED.replace(", 0.25]", "]")  # the one to be cut is handed out last
-    done = run(make(six, changes=["epochs=8"]), jobs=2)
-    assert [trial.cut for trial in dropout(done).trials] == [False] * 5 + [True]
-    assert len(done.cells) == 2 and all(cell.experiment.finished() for cell in done.cells)
+def test_workers_cut_as_well(pruned):
+    cells = [dropout(pruned).trials[i].cells[0] for i in (5, 0)]
+    for cell in cells:
+        shutil.rmtree(cell.experiment.folder)
+    shown = {id(cell): found.status for cell, found in launch(cells, 2)}
+    assert [shown[id(cell)] for cell in cells] == ["interrupted", "done"]
+    assert [cell.cut for cell in cells] == [True, False]
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_what_chooses_is_followed_or_refused(make, tmp_path, metric):  # noqa: F811
-    text = PRUNED.replace("baseline: none", f"baseline: none\ncolumns: [{metric}]").replace(
-        "published: {test", "note: {t"
-    )
-    text = "\n".join(line.split(", published")[0] + "}" if "label:" in line and "tune" not in line else line.split(
-        ", published")[0] + "}" if "label:" in line else line for line in text.splitlines())  # fmt: skip
-    text = text.replace("overrides: [reg=dropout]}", f"overrides: [reg=dropout], tune: {{optimizer.lr: {RATES}}}}}")
-    if Criterion(metric).curve in ("val_error", "val_mse"):
-        assert {cell.watch.column for cell in make(text).trial_cells} == {Criterion(metric).curve}
+def test_what_chooses_is_followed_or_refused(tmp_path, monkeypatch, metric):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(PRUNED)
+    study = load(tmp_path / "mine.yaml").model_copy(update={"columns": [metric]})
+    asked = Request(tmp_path / "mine.yaml", "smoke", study=study)
+    split, key, _ = COUNTERPARTS.get(metric, ERROR)
+    if split == "val" and key in ("error", "mse"):
+        assert {cell.watch.column for cell in plan(asked).trial_cells} == {f"val_{key}"}
         return
     with pytest.raises(UserError, match="prune=true needs a number that each epoch has"):
-        make(text)
-    assert not (tmp_path / "outputs").exists()
+        plan(asked)
 
 
 WORDS = ("tune", "reg=none,dropout", "optimizer.lr=tag(log,interval(0.01,1))", "data.train_size=128", "model.hidden=[8]",
