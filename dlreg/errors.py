@@ -12,8 +12,14 @@ class UserError(Exception):
     """Bad input, found before any work was done. The message is one line: what was given, what is allowed (exit 2)."""
 
 
-class Interrupted(BaseException):
-    """A signal asked the run to end. Not an `Exception`, so that nothing mistakes it for a failed run."""
+class Stopped(BaseException):
+    """Somebody asked the run to end before it is done. Not an `Exception`, so that nothing mistakes it for a failed run."""
+
+    why = "the same command continues it"
+
+
+class Interrupted(Stopped):
+    """A signal asked the run to end."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

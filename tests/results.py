@@ -54,6 +54,10 @@ def result(reg="none", seed=0, error=2.0, status="done", **changes):
             "top5_error": error / 2000,
             "ece": error / 400,
             "samples": samples,
+            **dict.fromkeys(["balanced_error", "head_error", "middle_error", "tail_error"], error / 90),
+            **dict.fromkeys(["fgsm_error", "pgd_error", "robust_error"], error / 50),
+            "mse": error / 60,
+            "r2": 1 - error / 60,
         }
 
     history = [

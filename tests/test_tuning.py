@@ -222,6 +222,8 @@ def test_what_is_judged_chooses_and_the_test_set_never(metric, select):
 class Finished:
     """A cell whose run is done."""
 
+    over = True
+
     def __init__(self, result: Result) -> None:
         self.experiment, self.result = self, result
 

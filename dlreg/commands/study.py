@@ -89,8 +89,9 @@ def told(cells: Sequence[Cell]) -> list[Cell]:
     """Print each cell with what there is of it; returns those that are to do."""
     for cell in cells:
         result = cell.present()
-        ui.out.print(f"{result.status if result else 'missing':<12}{cell}", markup=False)
-    return [cell for cell in cells if not cell.experiment.finished()]
+        status = "cut" if cell.cut else result.status if result else "missing"
+        ui.out.print(f"{status:<12}{cell}", markup=False)
+    return [cell for cell in cells if not cell.over]
 
 
 def duration_of(seconds: float | None, launch: Executor) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LEAST_LOOKED, MOST_LOOKED = 3, 1000  # seeds: fewer tell nothing about a row's spread
 MOST_TRIALS = 10_000  # of a row; more is a slip of the pen
-OWN = ("budget", "trials", "search", "tune_seeds")  # words of a study, not of an experiment
+OWN = ("budget", "trials", "search", "tune_seeds", "prune")  # words of a study, not of an experiment
 
 
 def named(words: Sequence[str]) -> str | None:
@@ -110,6 +110,10 @@ def tuning_of(own: Mapping[str, str]) -> dict[str, Any]:
         if not which or len(set(which)) < len(which):
             raise UserError(f"tune_seeds={own['tune_seeds']} must be which seeds (1000 or 1000,1001)")
         found["tune_seeds"] = which
+    if "prune" in own:
+        if own["prune"] not in ("true", "false"):
+            raise UserError(f"prune={shown(own['prune'])} must be true or false")
+        found["prune"] = own["prune"] == "true"
     return found
 
 

@@ -15,7 +15,7 @@ class Tried:
     """One trial: its setting, as overrides, and its mean over the tuning seeds in the unit that is shown."""
 
     setting: tuple[str, ...]
-    score: float | None  # None: it diverged
+    score: float | None  # None: it diverged, or was cut
     seconds: float
 
 
@@ -30,7 +30,7 @@ class Tuning:
 
     @property
     def scores(self) -> np.ndarray:
-        """Of the trials; infinite where one diverged."""
+        """Of the trials; infinite where one diverged or was cut."""
         return np.array([math.inf if t.score is None else t.score for t in self.tried], dtype=float)
 
     @property
@@ -61,7 +61,7 @@ def expected_best(scores: Sequence[float] | np.ndarray) -> np.ndarray:
     $$b_n = sum_i w_i s_(i), w_i = C(N - i, n - 1) / C(N, n)$$ with s sorted. This U-statistic is unbiased for the expected
     best of n independent trials: Tang et al. (2020), https://aclanthology.org/2020.acl-main.246, who correct the estimator of
     Dodge et al. (2019), https://aclanthology.org/D19-1224, which draws with replacement and is too low in n. A trial that
-    diverged is infinite, and so is the mean while a subset can hold nothing else.
+    diverged or was cut is infinite, and so is the mean while a subset can hold nothing else.
     """
     ordered = np.sort(np.asarray(scores, dtype=float))
     found = []

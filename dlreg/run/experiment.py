@@ -19,7 +19,7 @@ from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data, Split
-from dlreg.errors import Diverged, Interrupted
+from dlreg.errors import Diverged, Stopped
 from dlreg.log.base import Begun
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
@@ -111,7 +111,7 @@ class Experiment:
 
         Raises:
             UserError: bad input. Busy: another process has it, or took it over.
-            Interrupted, KeyboardInterrupt: asked to stop; resumable.
+            Stopped, KeyboardInterrupt: asked to stop; resumable.
         """
         if earlier := self.earlier():
             return earlier
@@ -165,9 +165,9 @@ class Experiment:
                 result.files[name] = durable.digest(file)
         except Diverged as error:
             result = self._without_numbers(result, "diverged", str(error))
-        except (KeyboardInterrupt, Interrupted):
+        except (KeyboardInterrupt, Stopped) as asked:
             with suppress(Busy):
-                tracked.write(self._without_numbers(result, "interrupted", "the same command continues it"))
+                tracked.write(self._without_numbers(result, "interrupted", getattr(asked, "why", Stopped.why)))
             raise
         except Busy:
             raise

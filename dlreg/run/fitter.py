@@ -12,7 +12,7 @@ import torch
 from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.data.base import Data
-from dlreg.reg.base import Fitted
+from dlreg.reg.base import Fitted, History
 from dlreg.run.artifacts import packed
 from dlreg.run.loop import Checkpoint, Nobody, Report, fit
 from dlreg.run.parts import make_loop, make_parts
@@ -74,6 +74,15 @@ class _Numbered:
     def epoch(self, row: dict[str, Any]) -> None:
         """The row, and the number of the fit."""
         self._epoch(row | {"fit": self.number})
+
+
+def first_history(folder: Path) -> History:
+    """What the checkpoint of a run's first fit says of its epochs; nothing if there is no checkpoint."""
+    content = durable.intact(folder / "checkpoint-0")
+    if content is None:
+        return []
+    saved: History = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)["fit"]["history"]
+    return saved
 
 
 class CheckpointFile:

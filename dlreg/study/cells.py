@@ -6,17 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dlreg import ui
 from dlreg.errors import UserError
 from dlreg.report.label import outcome
 from dlreg.run import claim
-from dlreg.run.claim import Busy, Watch
+from dlreg.run.claim import Busy
 from dlreg.run.experiment import Experiment
+from dlreg.run.loop import Report
 from dlreg.run.rehearse import rehearse
 from dlreg.run.result import Result
+from dlreg.study.pruning import Cut, Watch
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Cell:
 
     overrides: tuple[str, ...]
     experiment: Experiment
+    watch: Watch | None = None  # of a trial: who may cut it
 
     def __str__(self) -> str:
         return " ".join(self.overrides)
@@ -35,6 +38,32 @@ class Cell:
         if not (folder / "config.json").exists() and not (folder / "result.json").exists():
             return None
         return self.experiment.result()
+
+    @property
+    def cut(self) -> bool:
+        """Whether its trial was cut: it is not run to its end, and has no score."""
+        return self.watch is not None and bool(self.watch.notes()) and self.experiment.finished() is None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to run of it."""
+        return self.experiment.finished() is not None or self.cut
+
+    def run(self, report: Report) -> Result:
+        """Run it to its end, or until it is cut.
+
+        Raises:
+            UserError, Busy, Interrupted, KeyboardInterrupt: as `Experiment.run`.
+        """
+        experiment = self.experiment
+        if self.watch is None:
+            return experiment.run(report)
+        if self.cut and not experiment.settings.rerun:  # on another tuning seed, meanwhile
+            return replace(experiment.result(), message="its trial was cut on another seed")
+        try:
+            return experiment.run(self.watch.over(report, experiment.folder, experiment.settings.epochs))
+        except Cut:
+            return experiment.result()
 
 
 def over_seeds(words: Sequence[str], experiment: Experiment, seeds: Iterable[int]) -> tuple[Cell, ...]:
@@ -55,7 +84,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     Raises:
         UserError: one cell is bad; nothing was run.
     """
-    todo = [c for c in cells if not c.experiment.earlier()]
+    todo = [c for c in cells if not c.experiment.earlier() and (c.experiment.settings.rerun or not c.cut)]
     _rehearse(todo)
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     results = [c.experiment.folder / "result.json" for c in cells]
@@ -69,7 +98,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
 
 def _shared(todo: Sequence[Cell], launch: Launch) -> Iterator[tuple[Cell, Result | str]]:
     """`launch`, as often as it takes until no run is in another process's hand."""
-    watch, held = Watch(), list[Cell]()
+    watch, held = claim.Watch(), list[Cell]()
     before = {cell.experiment.folder: written(cell) for cell in todo}
     tries = Counter[Path]()
     while todo or held:
@@ -118,7 +147,7 @@ def _displayed(bars: bool) -> Iterator[ui.Live]:
 def tell_unfinished(cells: Sequence[Cell], results: Sequence[Result | None]) -> None:
     """What did not go well, once more at the end, with its folder."""
     for cell, result in zip(cells, results, strict=True):
-        if result and result.status in ("failed", "interrupted"):
+        if result and result.status in ("failed", "interrupted") and not cell.cut:
             ui.err.print(f"{result.status}: {cell}: {result.message}", markup=False)
             ui.err.print(f"  {cell.experiment.folder}", markup=False)
 

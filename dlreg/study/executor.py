@@ -67,7 +67,7 @@ def visible_gpus(environment: Mapping[str, str], count: int) -> list[str]:
 
 def _attempt(cell: Cell, report: Any) -> Outcome:
     try:
-        return cell.experiment.run(report)
+        return cell.run(report)
     except Busy as error:
         return error
 

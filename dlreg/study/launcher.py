@@ -96,7 +96,7 @@ def _run(cell: Cell) -> str | None:
     while True:
         try:
             with live.run(live.label(cell.overrides), cell.experiment.settings.epochs) as report:
-                cell.experiment.run(report)
+                cell.run(report)
             return None
         except UserError as error:
             return str(error)

@@ -36,7 +36,7 @@ class Request:
     config_dirs: Sequence[str] = ()
     looks: Looks | None = None  # add seeds until each row is settled, in place of `seeds`
     margin: float | None = None  # in place of the study's own
-    tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # in place of the study's trials, search, tune_seeds, prune
     study: Study | None = None  # None: what is in the file
 
 
@@ -149,6 +149,8 @@ def plan(asked: Request) -> Plan:
             planned.append(PlannedRow(row, label, over_seeds(words, experiment, seeds)))
     if "trials" in asked.tuning and not any(sampled(row.tune) for row in rows):
         raise UserError(f"trials={asked.tuning['trials']}: no row tunes an interval; lists of values are tried whole")
+    if asked.tuning.get("prune") and not any(row.tune for row in rows):
+        raise UserError("prune=true: no row tunes anything, and reported runs are never cut")
     _refuse_twins(planned)
     mattering = [word for word in changes if _matters(word)]
     return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering, asked.looks)
@@ -175,7 +177,13 @@ def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Seq
             trials.append(Trial(point, cells))
         return trials
 
-    search = Search(space, study.trials or 0, study.search, study.tune_seeds[0], criterion, made)
+    if study.prune and not criterion.curve:
+        raise UserError(
+            f"prune=true needs a number that each epoch has, and {criterion.name} chooses: "
+            "judge an error, or a squared error, on validation"
+        )
+    prune = criterion.curve if study.prune else None
+    search = Search(space, study.trials or 0, study.search, study.tune_seeds[0], criterion, made, prune)
     if sampled(space):
         refuse_missing(study.search)
         if not study.trials:

@@ -101,8 +101,7 @@ def _trials(row: PlannedRow) -> Tuning | None:
     for trial in row.trials:
         if trial.finished:
             score = criterion.score(trial)
-            seconds = sum(result.seconds or 0.0 for result in trial.results)
-            tried.append(Tried(trial.setting, score and score[0] * (100 if criterion.percent else 1), seconds))
+            tried.append(Tried(trial.setting, score and score[0] * (100 if criterion.percent else 1), trial.seconds))
     unit, digits = (" %", 2) if criterion.percent else ("", 4)
     return Tuning(criterion.name + unit, digits, row.search.adaptive, tuple(tried))
 
@@ -113,10 +112,11 @@ def _tuning(planned: Plan) -> str:
         return ""
     parts, total = [], 0.0
     for row in planned.rows:
-        seconds = sum(r.seconds or 0.0 for trial in row.trials for r in trial.results)
+        seconds = sum(trial.seconds for trial in row.trials)
         total += seconds
         chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.search else ""
-        text = f"{row.label}: {len(row.trials) or 'no'} settings{chosen}" + f" ({duration(seconds)})" * bool(seconds)
+        text = f"{row.label}: {len(row.trials) or 'no'} settings{_cut(row)}{chosen}"
+        text += f" ({duration(seconds)})" * bool(seconds)
         parts.append(", ".join([text, *(edges(row.search.space, row.chosen) if row.search else [])]))
     parts[-1] += f". The trials took {duration(total)}, which Budget leaves out" if total else ""
     unequal = len({len(row.trials) for row in planned.rows}) > 1
@@ -124,6 +124,14 @@ def _tuning(planned: Plan) -> str:
     how = f", {planned.study.search} search" if any(sampled(row.row.tune) for row in planned.rows) else ""
     by = f"By {planned.criterion.name} on seed {seeds} (not reported){how}"
     return f"{'UNEQUAL budgets. ' * unequal}{by}. {'; '.join(parts)}"
+
+
+def _cut(row: PlannedRow) -> str:
+    """How many trials were cut, and what that saved."""
+    if not (cut := sum(trial.cut for trial in row.trials)):
+        return ""
+    planned, spared = map(sum, zip(*(trial.epochs for trial in row.trials), strict=True))
+    return f" ({cut} cut by the median rule: {spared} of {planned} epochs spared)"
 
 
 def _beyond(planned: Plan, judged: Table) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dlreg.report.label import outcome
-from dlreg.run.result import Result, Select
+from dlreg.run.result import FIGURES, Result, Select
 from dlreg.study.cells import Cell
+from dlreg.study.pruning import Note, Watch
 from dlreg.study.sampling import STARTUP, Sampler, propose, sample
 from dlreg.study.spaces import Setting, Space, count, grid, sampled
 from dlreg.ui import percent
@@ -38,8 +39,39 @@ class Trial(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether every run is final."""
-        return len(self.results) == len(self.cells)
+        """Whether there is nothing left to run: every run is final, or the trial was cut."""
+        return all(cell.over for cell in self.cells)
+
+    @property
+    def cut(self) -> bool:
+        """Whether it was given up before its end."""
+        return any(cell.cut for cell in self.cells)
+
+    @property
+    def seconds(self) -> float:
+        """That its runs took, to their end or until they were cut."""
+        return sum(result.seconds or 0.0 for result in self.results) + sum(note.seconds for note in self._notes)
+
+    @property
+    def epochs(self) -> tuple[int, int]:
+        """`(planned, spared by a cut)`."""
+        planned = sum(cell.experiment.settings.epochs for cell in self.cells)
+        ended = sum(cell.experiment.settings.epochs for cell in self.cells if cell.cut)
+        return planned, ended - sum(note.epoch for note in self._notes)
+
+    def watched(self, among: Sequence[Trial], column: str) -> Trial:
+        """The same trial, to be cut where it falls behind those of its row."""
+        own = tuple(cell.experiment.folder for cell in self.cells)
+        rivals = [[t.cells[i].experiment.folder for t in among if t is not self] for i in range(len(own))]
+        watches = [Watch(column, own, tuple(folders)) for folders in rivals]
+        cells = tuple(replace(cell, watch=watch) for cell, watch in zip(self.cells, watches, strict=True))
+        return self._replace(cells=cells)
+
+    @property
+    def _notes(self) -> list[Note]:
+        """On its runs that were cut: each cell's watch sees those of all."""
+        watch = self.cells[0].watch
+        return watch.notes() if watch else []
 
 
 @dataclass(frozen=True)
@@ -60,6 +92,12 @@ class Criterion:
         return self._counterpart[2]
 
     @property
+    def curve(self) -> str | None:
+        """The column of the history that says after each epoch how it stands; None where only the end tells."""
+        split, key, _ = self._counterpart
+        return f"val_{key}" if split == "val" and key in FIGURES else None
+
+    @property
     def percent(self) -> bool:
         """Whether it is shown as a percentage: errors and ECE are fractions in results."""
         return self._counterpart[1] not in ("loss", "nll", "mse")
@@ -74,7 +112,7 @@ class Criterion:
         )
 
     def score(self, trial: Trial) -> tuple[float, float] | None:
-        """The mean over the tuning seeds, and to break ties that of the loss; None for a trial that diverged on one."""
+        """The mean over the tuning seeds, and to break ties that of the loss; None if one diverged or was cut."""
         scores = [self._of(result) for result in trial.results]
         if len(scores) < len(trial.cells) or None in scores:
             return None
@@ -102,6 +140,7 @@ class Search:
     seed: int  # of the points
     criterion: Criterion
     made: Callable[[Sequence[Setting]], list[Trial]]  # settings -> trials, composed and checked
+    prune: str | None = None  # the column of the history by which trials are cut
 
     @property
     def total(self) -> int:
@@ -115,7 +154,7 @@ class Search:
 
     def extended(self, trials: tuple[Trial, ...]) -> tuple[Trial, ...]:
         """The trials, with those that can be known now: all of them, but for a sampler that waits for results."""
-        trials = trials or tuple(self.made(self._first()))
+        trials = trials or self._added(self._first(), ())
         if not self.adaptive:
             return trials
         new, tried = trials, list[tuple[Setting, float | None]]()
@@ -123,7 +162,7 @@ class Search:
             tried += [(trial.setting, (self.criterion.score(trial) or [None])[0]) for trial in new]
             if len(tried) >= self.total:
                 break
-            new = tuple(self.made([propose(self.space, tried, self.seed)]))
+            new = self._added([propose(self.space, tried, self.seed)], trials)
             trials += new
         return trials
 
@@ -133,6 +172,11 @@ class Search:
             return None
         scored = [(score, trial) for trial in trials if (score := self.criterion.score(trial))]
         return min(scored, key=lambda found: found[0])[1] if scored else trials[0]
+
+    def _added(self, points: Sequence[Setting], before: tuple[Trial, ...]) -> tuple[Trial, ...]:
+        """The trials of these points, each with an eye on the others."""
+        new = self.made(points)
+        return tuple(trial.watched([*before, *new], self.prune) if self.prune else trial for trial in new)
 
     def _first(self) -> list[Setting]:
         if not sampled(self.space):
