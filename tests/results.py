@@ -1,5 +1,7 @@
 """A fixed set of results: three rows, three seeds, one diverged run, one hostile name. Nothing is trained."""
 
+from dataclasses import replace
+
 from dlreg.run.result import Result, run_id
 
 TEST = {"none": [2.0, 2.2, 2.1], "dropout": [1.5, 1.7, 1.62], "l2": [2.1, 2.15, 2.2]}
@@ -54,10 +56,8 @@ def result(reg="none", seed=0, error=2.0, status="done", **changes):
             "top5_error": error / 2000,
             "ece": error / 400,
             "samples": samples,
-            **dict.fromkeys(["balanced_error", "head_error", "middle_error", "tail_error"], error / 90),
-            **dict.fromkeys(["fgsm_error", "pgd_error", "robust_error"], error / 50),
-            "mse": error / 60,
-            "r2": 1 - error / 60,
+            **dict.fromkeys(["balanced_error", "head_error", "middle_error", "tail_error"], error / 100),
+            **dict.fromkeys(["fgsm_error", "pgd_error", "robust_error"], error / 100),
         }
 
     history = [
@@ -82,6 +82,21 @@ def result(reg="none", seed=0, error=2.0, status="done", **changes):
         git={"commit": "0123456789abcdef", "changed": False},
         test_reads=1,
     )
+
+
+def of_values(run):
+    """The same run as one of values."""
+
+    def numbers(metrics):
+        return {
+            "loss": metrics["loss"],
+            "mse": metrics["error"],
+            "r2": 1 - metrics["error"],
+            "samples": metrics["samples"],
+        }
+
+    both = {part: {which: numbers(found) for which, found in getattr(run, part).items()} for part in ("val", "test")}
+    return replace(run, train=numbers(run.train), **both)
 
 
 def fixed():

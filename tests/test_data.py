@@ -20,6 +20,7 @@ from dlreg.errors import UserError
 from dlreg.run.experiment import Experiment
 
 COMMON = {"root": "", "download": False, "val_size": 0.1, "train_size": None, "labelled": None, "imbalance": 1.0,
+          "folds": None, "fold": 0,
           "normalize": "unit",
           "label_noise": 0.0, "corruption": "none"}  # fmt: skip
 

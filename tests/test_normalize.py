@@ -11,6 +11,8 @@ from dlreg.data.normalize import Affine, channel_mean, normalization, to_unit
 COMMON = {
     "root": "",
     "download": False,
+    "folds": None,
+    "fold": 0,
     "train_size": None,
     "labelled": None,
     "imbalance": 1.0,

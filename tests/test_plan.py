@@ -8,7 +8,7 @@ import pytest
 from results import result as fake
 
 from dlreg import durable
-from dlreg.commands import arguments
+from dlreg.commands import words
 from dlreg.errors import UserError
 from dlreg.run.result import Result, read_all
 from dlreg.study.execute import estimate, run
@@ -265,9 +265,9 @@ def test_state_counts_what_is_done(make, tmp_path):
 def test_seeds(text, seeds):
     if seeds is None:
         with pytest.raises(UserError, match="how many"):
-            arguments._seeds(text)
+            words._seeds(text)
     else:
-        assert arguments._seeds(text) == seeds
+        assert words._seeds(text) == seeds
 
 
 def test_json_of_a_study_names_its_rows(make):

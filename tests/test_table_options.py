@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from results import result
+from results import of_values, result
 
 from dlreg import cli
 from dlreg.errors import UserError
@@ -331,10 +331,15 @@ def test_time_to_a_target_never_leaves_out_who_missed_it(epochs, lost, shown):
     assert bool(data["epochs_to_target_mean"]) == (len(row["epochs"]) == row["runs"])
 
 
+def made(name):
+    """A maker of runs that have the number."""
+    return lambda *words: of_values(run(*words)) if "mse" in name or name == "r2" else run(*words)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_an_axis_shows_nothing_that_cannot_be_and_does_not_squeeze(name):
     """Of errors of 1.0 and 1.4 %, and of the accuracies of 99.0 and 98.6 %, a picture has the same scale."""
-    found = [run("sgd", r, s, e + s / 50) for r, e in (("none", 1.4), ("l2", 1.0)) for s in range(3)]
+    found = [made(name)("sgd", r, s, e + s / 50) for r, e in (("none", 1.4), ("l2", 1.0)) for s in range(3)]
     table = arranged(compare(found, question=Question([name])))
     low, high = dots(table).axes[0].get_xlim()
     least, most = METRICS[name].limits
@@ -356,7 +361,7 @@ def test_no_interval_leaves_what_a_number_can_be(name):
     """And what is cut off held no value that the mean can take, so that the interval covers as often as before."""
     low, high = METRICS[name].limits
     for errors in ([0.0, 0.0, 0.5], [0.1, 3.0], [99.0, 100.0, 100.0], [0.0, 0.0]):
-        found = [run("sgd", "none", s, e) for s, e in enumerate(errors)]
+        found = [made(name)("sgd", "none", s, e) for s, e in enumerate(errors)]
         cutted, raw = METRICS[name].stat(found, "last"), Stat.of(METRICS[name].of(r, "last") for r in found)
         assert low <= cutted.low <= cutted.mean <= cutted.high <= high
         for mean in np.linspace(max(low, -200), min(high, 200), 401):

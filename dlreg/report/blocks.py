@@ -22,7 +22,7 @@ def cut(results: Sequence[Result], by: str, baseline: str | None, against: str |
     Raises:
         UserError: no run has the word `by`.
     """
-    words = [words_of(r) for r in results]
+    question, words = question.of(results), [words_of(r) for r in results]
     known = dict.fromkeys(key for each in words for key in each)
     if by not in known:
         raise UserError(f"--by={shown(by)}: no run has it.{did_you_mean(by, known)}")
