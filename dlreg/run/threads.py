@@ -11,7 +11,7 @@ from dlreg.data.normalize import to_unit
 from dlreg.model.blocks import weight_layers
 from dlreg.run.parts import make_model
 
-MACHINE = torch.get_num_threads()  # as many as torch would take
+MACHINE = torch.get_num_threads()  # as many as torch would take; less where processes divide the machine
 SHARE = 64e6  # multiply-adds of a forward pass that a thread must have: with less, waiting for each other takes longer
 
 
@@ -21,6 +21,12 @@ def set_threads(settings: Settings, data: Data) -> None:
     if threads == "auto":
         threads = MACHINE if settings.device != "cpu" else _worth(settings, data)
     torch.set_num_threads(threads)
+
+
+def limit(threads: int) -> None:
+    """This process has so many of the machine's cores to itself: `auto` takes no more."""
+    global MACHINE
+    MACHINE = threads
 
 
 def _worth(settings: Settings, data: Data) -> int:

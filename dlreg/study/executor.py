@@ -13,6 +13,7 @@ import torch
 from dlreg import ui
 from dlreg.errors import UserError
 from dlreg.run.claim import Busy
+from dlreg.run.threads import limit
 from dlreg.study import workers
 from dlreg.study.cells import Cell, Outcome
 from dlreg.study.launcher import Launched
@@ -74,7 +75,7 @@ def _attempt(cell: Cell, report: Any) -> Outcome:
 
 def _in_worker(threads: int, cell: Cell) -> Outcome:
     """In a worker process, which has its part of the machine's cores unless `threads` of the run says otherwise."""
-    torch.set_num_threads(threads)
+    limit(threads)
     live = ui.Live(bars=False)
     live.in_sweep = True
     with live.run("", cell.experiment.settings.epochs) as report:
