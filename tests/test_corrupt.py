@@ -22,6 +22,7 @@ def dataset(n=400, n_test=100, channels=3, side=6, seed=0):
 
 def made(seed=0, **given):
     common = {"root": "", "download": False, "val_size": 0.25, "train_size": None, "labelled": None, "imbalance": 1.0,
+              "folds": None, "fold": 0,
               "normalize": "unit",
               "label_noise": 0.0, "corruption": "none"}  # fmt: skip
     data = prepare(dataset(), seed, torch.device("cpu"), **common | given)
