@@ -25,7 +25,7 @@ def split(n=103, **words):
     x = torch.arange(n, dtype=torch.float32)[:, None]
     common = {k: v for k, v in compose(["data.normalize=none"]).data.items() if k in KEYS}
     data = prepare(Dataset(Split(x, y), Split(x[:3], y[:3]), 3), 0, torch.device("cpu"),
-                   **{"folds": None, "fold": 0} | common | words)  # fmt: skip
+                   **{"folds": None, "fold": 0, "imbalance": 1.0} | common | words)  # fmt: skip
     return data.train, data.val
 
 
