@@ -193,15 +193,18 @@ def test_results_of_any_shape_never_take_a_table_down(tmp_path, run, settings):
 @contextlib.contextmanager
 def no_room_for(name, monkeypatch):
     """A disk that is full when the file of that name is written."""
-    real = durable.write_atomic
 
-    def full(path, content):
-        if path.name == name:
-            raise OSError(28, "No space left on device")
-        return real(path, content)
+    def full(real):
+        def write(*arguments):
+            if any(getattr(argument, "name", None) == name for argument in arguments):
+                raise OSError(28, "No space left on device")
+            return real(*arguments)
+
+        return write
 
     with monkeypatch.context() as patched:
-        patched.setattr(durable, "write_atomic", full)
+        for function in ("write_atomic", "fill"):
+            patched.setattr(durable, function, full(getattr(durable, function)))
         yield
 
 

@@ -8,7 +8,6 @@ import torch
 
 from dlreg.config.compose import compose
 from dlreg.config.options import options
-from dlreg.config.schema import GROUPS
 from dlreg.context import Progress
 from dlreg.data.base import Dataset, Split
 from dlreg.data.normalize import to_unit
@@ -17,7 +16,7 @@ from dlreg.run import parts
 from dlreg.run.evaluate import evaluate
 from dlreg.run.loop import train_step
 
-CATALOGUE = [(g, word) for g in GROUPS if GROUPS[g].stack for word in options(g) if word != "none"]
+CATALOGUE = [(g, word) for g in ("aug", "reg") for word in options(g) if word != "none"]
 SMALL = [
     *("model=resnet", "model.depth=8", "model.width=2", "device=cpu"),
     *("data.normalize=unit", "optimizer.lr=0.01", "data.labelled=12"),

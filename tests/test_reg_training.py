@@ -57,7 +57,7 @@ def test_patience_against_an_oracle_and_the_best_weights_bit_for_bit():
             with torch.no_grad():
                 model.weight.normal_()
             weights.append(model.weight.detach().clone())
-            history.append({"val_loss": value, "val_error": 0.0})
+            history.append({"epoch": epoch, "val_loss": value, "val_error": 0.0})
             if part.end_epoch(model, history):
                 stopped = epoch
                 break
