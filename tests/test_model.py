@@ -20,7 +20,10 @@ from dlreg.model.resnet import PadShortcut
 from dlreg.optimizer.kernels import spare_the_compiler
 
 SMALL = {"resnet": {"depth": 8, "width": 4}, "wrn": {"depth": 10, "widen": 1}, "mlp": {"hidden": [12, 8]},
-         "maxout": {"hidden": [12], "pieces": 3}, "lenet": {"hidden": [12]}, "local": {"hidden": [12]}}  # fmt: skip
+         "maxout": {"hidden": [12], "pieces": 3}, "lenet": {"hidden": [12]}, "local": {"hidden": [12]},
+         "polynomial": {"degree": 1}}  # fmt: skip
+
+FLAT = ("linear", "mlp", "maxout", "polynomial", "random_features", "rbf")  # which take samples of any shape
 
 
 @functools.cache
@@ -265,7 +268,7 @@ def test_weight_layers_come_in_order_input_first_and_logits_last(model):
     assert all(isinstance(m, WEIGHT_LAYERS) for m in found)
 
 
-@pytest.mark.parametrize("model", [m for m in options("model") if m not in ("linear", "mlp", "maxout")])
+@pytest.mark.parametrize("model", [m for m in options("model") if m not in FLAT])
 def test_data_without_positions_is_refused(model):
     with pytest.raises(UserError, match=f"model={model} needs images"):
         make(model, (20,))
