@@ -34,7 +34,9 @@ def damage(trials: Trials, scale: float) -> None:
         if end < EPOCHS:
             _cut_short(end)
         whole = {
-            path: path.read_bytes() for path in sorted(OUTPUTS.rglob("*")) if path.is_file() and path.stat().st_size
+            path: path.read_bytes()
+            for path in sorted(OUTPUTS.rglob("*"))
+            if path.is_file() and path.stat().st_size and not path.name.startswith(".claim-")  # no part of a result
         }
         for i, cut in enumerate(damages[::2] if end == EPOCHS else damages[1::2]):
             path = list(whole)[i % len(whole)]

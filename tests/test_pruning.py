@@ -13,7 +13,8 @@ from test_plan import STUDY, make  # noqa: F401
 from dlreg.errors import Interrupted, UserError
 from dlreg.report.metrics import METRICS
 from dlreg.study import pruning
-from dlreg.study.execute import launch, run
+from dlreg.study.execute import run
+from dlreg.study.executor import Executor
 from dlreg.study.file import load
 from dlreg.study.plan import Request, plan
 from dlreg.study.pruning import LEAST, NOTE, Cut, bar, noted
@@ -67,7 +68,7 @@ def folders(tmp_path_factory):
     top = tmp_path_factory.mktemp("pruned")
     (top / "mine.yaml").write_text(PRUNED)
     with contextlib.chdir(top):
-        run(plan(Request(top / "mine.yaml", "smoke")), jobs=1)
+        run(plan(Request(top / "mine.yaml", "smoke")), Executor())
     return top / "outputs"
 
 
@@ -93,7 +94,7 @@ def test_what_is_behind_is_cut_noted_and_never_run_again(pruned, make, capfd):  
     assert (folder / "checkpoint-0").exists() and trials[5].cells[0].experiment.result().message == str(note)
     assert len(pruned.cells) == 2 and dropout(pruned).chosen and not any(cell.watch for cell in pruned.cells)
     capfd.readouterr()
-    again = run(make(PRUNED), jobs=1)
+    again = run(make(PRUNED), Executor())
     assert "7 runs: 7 finished before, 0 to do" in capfd.readouterr().err
     assert dropout(again).chosen == dropout(pruned).chosen
 
@@ -120,7 +121,7 @@ def test_without_it_nothing_is_cut_and_what_was_goes_on_from_its_checkpoint(prun
     assert cut[0].run(Listening()).status == "done" and told == [2, 3, 4]
     assert noted(cut[0].folder, "val_error") is None  # its result counts, with pruning as well
     assert not dropout(make(PRUNED)).trials[5].cut
-    done = run(make(TUNED), jobs=1)
+    done = run(make(TUNED), Executor())
     assert all(len(trial.results) == 1 and not trial.cut for trial in dropout(done).trials)
     assert "cut" not in table(done).protocol["Tuning"]
     plain = make(TUNED, changes=["outputs=other"])
@@ -162,7 +163,7 @@ def test_a_damaged_note_and_one_of_another_number_cut_nothing(pruned, damage):
 
 def test_one_tuning_seed_that_is_cut_takes_the_trial_out(pruned, make):  # noqa: F811
     two = PRUNED.replace("prune: true", "prune: true\ntune_seeds: [1000, 1001]")
-    done = run(make(two), jobs=1)
+    done = run(make(two), Executor())
     trial = dropout(done).trials[5]
     assert trial.cut and trial.finished and done.criterion.score(trial) is None
     assert not (trial.cells[1].experiment.folder / "config.json").exists()  # not even begun
@@ -170,10 +171,10 @@ def test_one_tuning_seed_that_is_cut_takes_the_trial_out(pruned, make):  # noqa:
 
 
 def test_workers_cut_as_well(pruned):
-    cells = [dropout(pruned).trials[i].cells[0] for i in (5, 0)]
+    cells = [dropout(pruned).trials[5].cells[0], pruned.cells[0]]  # a trial that is behind, and a run that is reported
     for cell in cells:
         shutil.rmtree(cell.experiment.folder)
-    shown = {id(cell): found.status for cell, found in launch(cells, 2)}
+    shown = {id(cell): found.status for cell, found in Executor(jobs=2)(cells)}
     assert [shown[id(cell)] for cell in cells] == ["interrupted", "done"]
     assert [cell.cut for cell in cells] == [True, False]
 
