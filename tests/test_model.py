@@ -21,7 +21,7 @@ from dlreg.optimizer.kernels import spare_the_compiler
 
 SMALL = {"resnet": {"depth": 8, "width": 4}, "wrn": {"depth": 10, "widen": 1}, "mlp": {"hidden": [12, 8]},
          "maxout": {"hidden": [12], "pieces": 3}, "lenet": {"hidden": [12]}, "local": {"hidden": [12]},
-         "polynomial": {"degree": 1}}  # fmt: skip
+         "polynomial": {"degree": 1}, "rbf": {"centres": 1}}  # fmt: skip
 
 FLAT = ("linear", "mlp", "maxout", "polynomial", "random_features", "rbf")  # which take samples of any shape
 

@@ -31,7 +31,7 @@ def run_all(
     A worker that dies costs the item that it had, which gets a message in place of a result; another takes its place.
     Whatever ends this early (Ctrl-C, SIGTERM, an error) ends the workers as well.
     """
-    own = {name: value for name, value in os.environ.items() if name.startswith("DLREG_")}  # the server began without them
+    own = {name: value for name, value in os.environ.items() if name.startswith("DLREG_")}  # unknown to the server
     slots, left = [{**own, **slot} for slot in slots], list(reversed(items))
     workers = {worker.pipe: worker for worker in (_Worker.start(job, slot) for slot in slots[: len(items)])}
     try:
