@@ -126,16 +126,26 @@ PICTURES: dict[str, tuple[Callable[[str, Path], None], str]] = {
 }
 
 
+PATHLESS = ("best_subset", "least_squares", "omp")  # optimizers that solve in one step
+
+
 def pictured(card: Card) -> str:
     """What the picture of an option shows; nothing for one that has none."""
-    return PICTURES[card.group][1].format(card.name) if card.group in PICTURES and card.parts else ""
+    if card.name in PATHLESS or card.group not in PICTURES or not card.parts:
+        return ""
+    return PICTURES[card.group][1].format(card.name)
 
 
 def draw(sources: Path) -> None:
     """Every picture, beside the page of its option."""
     jobs = [(group, name, sources / group / f"{name}.png") for group in PICTURES for name in options(group)]
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(_draw, *zip(*[job for job in jobs if job[:2] != ("aug", "none")], strict=True)))
+        list(
+            pool.map(
+                _draw,
+                *zip(*[job for job in jobs if job[:2] != ("aug", "none") and job[1] not in PATHLESS], strict=True),
+            )
+        )
 
 
 def _draw(group: str, name: str, path: Path) -> None:
