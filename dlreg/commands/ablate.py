@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dlreg import ui
 from dlreg.commands.arguments import Parser
 from dlreg.commands.signals import ending_on_signals
-from dlreg.commands.study import dry_run
+from dlreg.commands.study import dry_run, ended
 from dlreg.commands.table import put, write
 from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import margin, seeds_asked, split
@@ -92,7 +92,6 @@ def _check(given: argparse.Namespace) -> None:
 def _run(plan: Plan, taken: Recipe, given: argparse.Namespace, launch: Executor) -> int:
     from dlreg.report.bars import bars
     from dlreg.study import execute
-    from dlreg.study.cells import tell_unfinished
 
     ui.err.print(f"{plan.study.title}: {len(plan.rows)} rows", markup=False)
     with ending_on_signals():
@@ -107,9 +106,7 @@ def _run(plan: Plan, taken: Recipe, given: argparse.Namespace, launch: Executor)
 
         svg = given.plot.suffix.lower() == ".svg"
         write(given.plot, file_of(styled(lambda: effects_figure(effects, table)), "svg" if svg else "png"))
-    tell_unfinished(plan.cells, [cell.present() for cell in plan.cells])
-    bad = {"failed", "missing", "interrupted"}
-    return 1 if any(bad & set(row.status) for row in table.rows) else 0
+    return ended(plan, table)
 
 
 def _judged(plan: Plan, names: Sequence[str], listed: bool) -> tuple[Table, Effects]:

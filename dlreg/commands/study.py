@@ -17,6 +17,7 @@ from dlreg.display import delivered
 from dlreg.errors import UserError
 
 if TYPE_CHECKING:
+    from dlreg.report.table import Table
     from dlreg.study.cells import Cell
     from dlreg.study.executor import Executor
     from dlreg.study.plan import Plan
@@ -109,7 +110,6 @@ def carry_out(plan: Plan, launch: Executor) -> int:
     """Run what is missing and print the table; returns the exit status."""
     from dlreg.report.render import render
     from dlreg.study import execute
-    from dlreg.study.cells import tell_unfinished
     from dlreg.study.tabulate import table
 
     ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
@@ -117,7 +117,14 @@ def carry_out(plan: Plan, launch: Executor) -> int:
         plan = execute.run(plan, launch)
     found = table(plan)
     ui.out.print(render(found, "rich"))
+    return ended(plan, found)
+
+
+def ended(plan: Plan, table: Table) -> int:
+    """Tell once more what did not go well; returns the exit status."""
+    from dlreg.study.cells import tell_unfinished
+
     for row in plan.rows:
         tell_unfinished(row.all_cells, [cell.present() for cell in row.all_cells])
     bad = {"failed", "missing", "interrupted"}
-    return 1 if any(bad & set(row.status) for row in found.rows) else 0
+    return 1 if any(bad & set(row.status) for row in table.rows) else 0

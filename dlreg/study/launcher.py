@@ -6,8 +6,10 @@ the runs is read from their folders, whatever it returned or threw.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from dlreg.config import compose
 from dlreg.errors import Interrupted, UserError, shown
 from dlreg.run.claim import Busy, abandoned, last, refuse_held
 from dlreg.study.cells import Cell, Outcome, written
-from dlreg.study.workers import end_with_parent
+from dlreg.study.workers import end_with_parent, own_environment
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,16 @@ class Jobs:
     """What a launcher runs, `groups[i]` as its i-th job. Returns for each cell why there is no result, if there is none."""
 
     groups: Sequence[Sequence[Cell]]
+    environment: Mapping[str, str] = field(default_factory=own_environment)
+    modules: Sequence[str] = field(default_factory=lambda: list(sys.path))  # where plugins may lie
+    here: Path = field(default_factory=Path.cwd)  # what relative folders are relative to
 
     def __call__(self, cfg: Any) -> list[str | None]:
-        """In whatever process the launcher chose."""
+        """In whatever process the launcher chose: joblib keeps those of an earlier sweep."""
         end_with_parent()
+        os.chdir(self.here)
+        os.environ.update(self.environment)
+        sys.path += [folder for folder in self.modules if folder not in sys.path]
         return [_run(cell) for cell in self.groups[HydraConfig.get().job.num]]
 
 

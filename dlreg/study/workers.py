@@ -23,6 +23,11 @@ def warm() -> None:
         forkserver.ensure_running()
 
 
+def own_environment() -> dict[str, str]:
+    """What dlreg reads of the environment, plugins for one: a process that began earlier may not know it."""
+    return {name: value for name, value in os.environ.items() if name.startswith("DLREG_")}
+
+
 def run_all(
     job: Callable[[Any], Any], items: Sequence[Any], slots: Sequence[Mapping[str, str]]
 ) -> Iterator[tuple[Any, Any]]:
@@ -31,8 +36,7 @@ def run_all(
     A worker that dies costs the item that it had, which gets a message in place of a result; another takes its place.
     Whatever ends this early (Ctrl-C, SIGTERM, an error) ends the workers as well.
     """
-    own = {name: value for name, value in os.environ.items() if name.startswith("DLREG_")}  # unknown to the server
-    slots, left = [{**own, **slot} for slot in slots], list(reversed(items))
+    slots, left = [{**own_environment(), **slot} for slot in slots], list(reversed(items))
     workers = {worker.pipe: worker for worker in (_Worker.start(job, slot) for slot in slots[: len(items)])}
     try:
         for worker in workers.values():
