@@ -112,7 +112,15 @@ class Claim:
         for old in self.folder.glob(".claim-*"):
             if old != claim:
                 old.unlink(missing_ok=True)
+        self._clear_fences(fence)
         return mine
+
+    def _clear_fences(self, mine: Path) -> None:
+        """Remove what a kill left between fence and claim. Who made a fence before the last owner has lost already."""
+        for other in self.folder.glob(".held-*"):
+            with suppress(FileNotFoundError):
+                if other.stat().st_mtime_ns < mine.stat().st_mtime_ns:
+                    other.unlink()
 
     def _beat(self) -> None:
         while not self.over.wait(BEAT):
