@@ -144,6 +144,11 @@ class Chain(Regularizer):
         """What the parts have to say after a fit."""
         return [text for part in self.parts.values() if (text := part.remark())] + self._unheard
 
+    @property
+    def penalizes(self) -> bool:
+        """Whether a part adds something to the loss."""
+        return bool(self._acting["penalty"])
+
     def missed(self, order: int) -> list[str]:
         """The parts that an optimizer leaves without effect if the derivatives it takes are of this order."""
         return [] if order else [part.name for part in self._acting["gradient"] if part.needs_gradient]

@@ -27,6 +27,7 @@ from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.stack import Stack
 from dlreg.run.start import begun, freeze
 from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
@@ -143,7 +144,9 @@ def make_parts(
     model = reg.setup(model)
     optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
     context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
-    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts = Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts.stack = Stack.of(parts)
+    return parts
 
 
 def make_loop(settings: Settings, n: int, steps: int | None = None) -> Loop:
