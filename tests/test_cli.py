@@ -183,8 +183,8 @@ def test_joblib_launcher(dlreg):
 def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path):
     argv = [
         sys.executable,
-        "-m",
-        "dlreg",
+        "-c",
+        "from dlreg import cli; from dlreg.run import fitter; fitter.SPACING = 0; raise SystemExit(cli.main())",
         "train",
         "epochs=60",
         "threads=1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dlreg.run.parts import make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.provenance import fingerprint
 from dlreg.run.step import Parts
+
+SPACING = 1.0  # seconds of work that a kill may take away, or one epoch if that is longer
 
 
 class Fitter:
@@ -91,11 +94,17 @@ class CheckpointFile:
     def __init__(self, path: Path, settings: Settings, parts: Parts) -> None:
         self.path, self.settings, self.parts = path, settings, parts
         self.remark: str | None = None  # what became of the file that was there
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether `SPACING` seconds have passed: epochs of milliseconds are done again sooner than each is kept."""
+        return time.monotonic() - self.saved >= SPACING
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep it, and the state before it beside it."""
         content = {"run": self.path.parent.name, "fingerprint": fingerprint(self.settings), "fit": state}
         durable.write_checked(self.path, packed(content))
+        self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The newest state that is intact and of this fit, if there is one. What is neither is removed."""

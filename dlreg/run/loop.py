@@ -51,6 +51,9 @@ class Report(Protocol):
 class Checkpoint(Protocol):
     """Where the state of a fit is kept after an epoch."""
 
+    def due(self) -> bool:
+        """Whether so much was done since the last `save` that it should not be lost."""
+
     def load(self) -> dict[str, Any] | None:
         """What `save` was last given, if there is anything."""
 
@@ -66,6 +69,10 @@ class Nobody:
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Nothing to say."""
+
+    def due(self) -> bool:
+        """Nothing is kept."""
+        return False
 
     def load(self) -> None:
         """Nothing was kept."""
@@ -103,8 +110,9 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         stopped = reg.end_epoch(model, history)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
-        checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
+        if stopped or checkpoint.due():
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
+            checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
     return Fitted(reg.finish(model), best_val, history, per_epoch, criterion=parts.criterion)
