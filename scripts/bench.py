@@ -1,6 +1,6 @@
 """Speed, as ratios of things timed alternately in one process. Absolute figures depend on the machine; ratios travel.
 
-scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop doing the same work
+scripts/bench loop    dlreg's training loop against a bare hand-written PyTorch loop with one thread or all, whichever is faster
 scripts/bench reg     each regularizer's cost per step as a ratio to reg=none
 scripts/bench aug     batched augmentation against torchvision's transforms, image by image, at the same settings
 scripts/bench optim   a step of each of dlreg's own optimizers against one of torch's foreach Adam, on an MLP
@@ -9,6 +9,11 @@ scripts/bench optim   a step of each of dlreg's own optimizers against one of to
 from __future__ import annotations
 
 import argparse
+import os
+
+os.environ.setdefault(
+    "GOMP_SPINCOUNT", "10000"
+)  # as the command line does; other work on the machine decides nothing then
 
 import bench_aug
 import bench_loop
@@ -22,7 +27,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20_000, help="loop: training images per epoch")
     parser.add_argument("--epochs", type=int, default=2, help="loop")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=[], help="reg: these options alone")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="reg: these options alone; loop: networks whose names hold one of these"
+    )
     given = parser.parse_args()
     if given.what == "reg":
         bench_reg.reg(bench_loop.fake_mnist(1000), 10 * given.rounds, given.only)
@@ -31,7 +38,7 @@ def main() -> None:
     elif given.what == "optim":
         bench_optim.optim(given.rounds)
     else:
-        bench_loop.loop(given.images, given.epochs, given.rounds)
+        bench_loop.loop(given.images, given.epochs, given.rounds, given.only)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Whose run it is: one owner at a time, the dead give way, and who was taken over writes nothing more."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 from conftest import Silent
 
+from dlreg.errors import UserError
 from dlreg.run import claim
 from dlreg.run.claim import Busy, Claim, Watch
 from dlreg.run.experiment import Experiment
@@ -162,6 +164,18 @@ def test_an_owner_killed_at_any_moment_leaves_nothing_that_stays(tmp_path, forke
         names = [path.name for path in tmp_path.iterdir()]
         assert len(names) == 1 and names[0].startswith(".claim-"), (moment, names)
     assert moment >= 4
+
+
+@forking
+def test_a_claim_that_no_disk_has_room_for_leaves_nothing(tmp_path, forked):
+    def without_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        with pytest.raises(UserError, match="cannot be written"), Claim(tmp_path):
+            pass
+
+    assert ended(fork(without_room)) == 0
+    assert not list(tmp_path.iterdir())
 
 
 @forking

@@ -106,6 +106,10 @@ class Claim:
                 json.dump([mine.token, mine.machine, mine.pid, mine.started], file)
         except FileExistsError:
             pass  # somebody was faster
+        except OSError:  # made and not written: a full disk
+            claim.unlink(missing_ok=True)
+            fence.unlink(missing_ok=True)
+            raise
         if last(self.folder) != mine:
             fence.unlink(missing_ok=True)
             raise Busy(f"{self.folder} is in use: another process runs this very experiment")
