@@ -1,7 +1,6 @@
 """Whose run it is: one owner at a time, the dead give way, and who was taken over writes nothing more."""
 
 import os
-import resource
 import signal
 import sys
 import time
@@ -168,6 +167,8 @@ def test_an_owner_killed_at_any_moment_leaves_nothing_that_stays(tmp_path, forke
 
 @forking
 def test_a_claim_that_no_disk_has_room_for_leaves_nothing(tmp_path, forked):
+    resource = pytest.importorskip("resource")
+
     def without_room():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
