@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from bench_jax import available, jax_loop
+from bench_time import timed
 from torch import Tensor, nn
 
 from dlreg import ui
@@ -57,7 +58,8 @@ def loop(images: int, epochs: int, rounds: int, only: list[str]) -> None:
     """dlreg with validation, progress and checkpoints, against the better of the bare loop with one thread and with all.
 
     The bare side is what one would write by hand: tensors in memory, torch's layers, dropout and fused optimizer, classes
-    as numbers, sums kept on the device, validation every epoch, max-norm by norm and clamp. The sides take turns.
+    as numbers, sums kept on the device, validation every epoch, max-norm by norm and clamp. The sides take turns. Where
+    JAX is installed, a last column has its compiled epochs on all cores, without validation.
     """
     print(f"{'images/s, medians':30}{'dlreg':>10}{'bare, 1':>10}{f'bare, {MACHINE}':>10}   ratio to the better")
     for name, case in CASES.items():
@@ -66,16 +68,20 @@ def loop(images: int, epochs: int, rounds: int, only: list[str]) -> None:
         settings = resolve(compose([f"epochs={epochs}", "device=cpu", *case.words]))
         data = parts.make_data(settings, fake_images(round(images * case.share), case.shape))
         sides = {"dlreg": through_dlreg, "1": bare_loop(1), "all": bare_loop(MACHINE)}
+        if available(settings):
+            sides["jax"] = jax_loop
         for work in sides.values():
             work(settings, data)  # warm up
         rates: dict[str, list[float]] = {side: [] for side in sides}
         for _ in range(rounds):
             for side, work in sides.items():
                 rates[side].append(epochs * len(data.train) / work(settings, data))
-        ratios = [a / max(b, c) for a, b, c in zip(*rates.values(), strict=True)]
-        middle = "".join(f"{statistics.median(rate):10,.0f}" for rate in rates.values())
+        ratios = [a / max(b, c) for a, b, c in zip(rates["dlreg"], rates["1"], rates["all"], strict=True)]
+        middle = {side: f"{statistics.median(rate):10,.0f}" for side, rate in rates.items()}
+        jax = f"   JAX {middle.pop('jax').strip()}" if "jax" in middle else ""
         print(
-            f"{name:30}{middle}   {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})",
+            f"{name:30}{''.join(middle.values())}   {statistics.median(ratios):.3f} "
+            f"(from {min(ratios):.3f} to {max(ratios):.3f}){jax}",
             flush=True,
         )
 
@@ -167,10 +173,3 @@ def bare_model(settings: Settings, data: Data) -> nn.Module:
         layers += [nn.Dropout(rates["p"] if i else rates["input_p"])] if rates else []
         layers += [nn.Linear(n_in, n_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def timed(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long it takes."""
-    started = clock()
-    work()
-    return clock() - started
