@@ -81,6 +81,7 @@ class Budget(_Part):
     trials: Annotated[int, Field(ge=1)] | None = None  # in place of the study's
     values: dict[str, Any] = {}  # what $NAME stands for in labels, overrides and notes
     why_not: str | None = None  # published values are not comparable, because ...
+    history: list[str] = []  # recipes that were tried, what was seen of them, and why they were changed
 
 
 class Study(_Part):
