@@ -32,6 +32,20 @@ def test_help_is_instant_and_light():
         assert f"'{heavy}'" not in done.stderr
 
 
+def test_what_trains_nothing_leaves_torch_out(tmp_path):
+    code = """if True:
+    import sys
+    from contextlib import suppress
+    from dlreg.cli import main
+    for argv in (["list"], ["train", "--help"], ["train", "--cfg", "job"], ["list", "l2"], ["study"], ["table"]):
+        with suppress(SystemExit):  # Hydra's, after --help
+            main(argv)
+        counts = argv[0] in ("study", "table")  # intervals and tests come from scipy
+        assert not {"torch", "pandas", "matplotlib", *["scipy"] * (not counts)} & set(sys.modules), argv
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+
 def test_version_and_python_m():
     done = subprocess.run([sys.executable, "-m", "dlreg", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"dlreg {__version__}\n"
