@@ -193,37 +193,28 @@ def test_joblib_launcher(dlreg):
     assert "(2)" in out
 
 
+TO_BE_CUT = ["train", "epochs=60", "threads=1", "device=cpu", "optimizer=adam", "reg=dropout"]
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory):
+    """The weights of the run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("uncut")
+    assert main([*TO_BE_CUT, f"outputs={folder}"]) == 0
+    return next(folder.glob("*/weights")).read_bytes()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path):
-    argv = [
-        sys.executable,
-        "-m",
-        "dlreg",
-        "train",
-        "epochs=60",
-        "threads=1",
-        "device=cpu",
-        "optimizer=adam",
-        "reg=dropout",
-    ]
-
-    def start(folder):
-        return subprocess.Popen(
-            [*argv, f"outputs={folder}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
-        )
-
-    whole = start(tmp_path / "whole")
-    cut = start(tmp_path / "cut")
-    wait_for(lambda: list((tmp_path / "cut").glob("*/checkpoint-0.previous")))
+def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path, uncut):
+    argv = [*TO_BE_CUT, f"outputs={tmp_path}"]
+    cut = subprocess.Popen([sys.executable, "-m", "dlreg", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint-0.previous")))
     cut.send_signal(sent)
     _, err = cut.communicate(timeout=60)
     assert cut.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[sent]
     assert b"Traceback" not in err
-    again = start(tmp_path / "cut")
-    assert again.communicate(timeout=120) and again.returncode == 0
-    whole.communicate(timeout=120)
-    weights = [next((tmp_path / side).glob("*/weights")).read_bytes() for side in ("whole", "cut")]
-    assert weights[0] == weights[1]
+    assert main(argv) == 0
+    assert next(tmp_path.glob("*/weights")).read_bytes() == uncut
 
 
 def wait_for(condition, seconds=60):
