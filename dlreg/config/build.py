@@ -80,12 +80,16 @@ def is_option(value: Any) -> bool:
 
 def allowed_roots() -> list[str]:
     """Packages whose classes and functions a `_target_` may name; `DLREG_PLUGINS=a,b` adds to them."""
-    plugins = re.split(r"[,\s]+", os.environ.get("DLREG_PLUGINS", ""))
-    return ["dlreg", "torch.optim", "torch.nn", *filter(None, plugins)]
+    return list(_roots(os.environ.get("DLREG_PLUGINS", "")))
+
+
+@functools.cache
+def _roots(plugins: str) -> tuple[str, ...]:
+    return ("dlreg", "torch.optim", "torch.nn", *filter(None, re.split(r"[,\s]+", plugins)))
 
 
 def _under_root(path: str) -> bool:
-    return any(path.startswith(root + ".") for root in allowed_roots())
+    return path.startswith(tuple(f"{root}." for root in allowed_roots()))
 
 
 def _load(path: str, where: str = "") -> Any:
