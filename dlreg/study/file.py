@@ -15,7 +15,7 @@ from dlreg import durable
 from dlreg.config import guard
 from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.metrics import METRICS, Select
+from dlreg.report.metrics import JUDGED, METRICS, Select
 from dlreg.report.protocol import duration
 from dlreg.run.result import read
 from dlreg.study.sampling import Sampler
@@ -112,6 +112,8 @@ class Study(_Part):
         for name in given:
             if name not in METRICS:
                 raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+        if given[0] not in JUDGED:
+            raise ValueError(f"{given[0]} is of all runs of a row together and cannot be judged; begin with another")
         return given
 
 
