@@ -16,6 +16,7 @@ from dlreg.errors import UserError
 from dlreg.report.decomposition import jackknifed
 from dlreg.report.judge import Group, judge
 from dlreg.report.metrics import METRICS
+from dlreg.report.plot import figure
 from dlreg.report.question import Question
 from dlreg.report.stats import Stat
 from dlreg.run.artifacts import pack_predictions
@@ -148,3 +149,31 @@ def test_runs_of_several_draws_have_them(run, settings):
     parts = [found[name].mean for name in TERMS]
     chance = 2 * (found["noise"].mean * max(parts[0], 0.0) / 1000) ** 0.5  # standard deviation of what is left out
     assert abs(sum(parts) - found["test_mse"].mean) < 4 * chance + 1e-12
+
+
+def rows(predicted):
+    """Three penalties, six draws each, of which the tables' terms are known."""
+    truth = np.linspace(-1, 1, 20)
+    drawn = [
+        predicted((1 - a) * truth + 0.1 * np.random.default_rng(0).normal(size=(6, 20)), truth, truth)
+        for a in (0, 0.3, 0.6)
+    ]
+    return judge(
+        [Group({"lambda": f"{10**i}"}, runs) for i, runs in enumerate(drawn)], 0, Question(["test_mse", *TERMS])
+    )
+
+
+def test_the_picture_shows_the_terms(predicted):
+    table = rows(predicted)
+    axes = figure(table, "terms").axes[0]
+    drawn = {line.get_label(): line.get_ydata() for line in axes.lines} | {
+        box.get_label(): box.lines[0].get_ydata(orig=False) for box in axes.containers
+    }
+    for name in ("bias2", "variance", "test_mse"):
+        assert np.allclose(drawn[METRICS[name].title], [row.metrics[name].mean for row in table.rows])
+    assert np.allclose(drawn["sum of the three"], drawn["test MSE"])  # there is no noise here
+
+
+def test_there_are_no_terms_to_draw(predicted):
+    with pytest.raises(UserError, match="needs rows along one number with the columns"):
+        figure(replace(rows(predicted), metrics=["test_mse"]), "terms")

@@ -368,3 +368,21 @@ def test_a_fit_is_drawn_over_one_feature(run, settings):
     result = run("epochs=1")
     with pytest.raises(UserError, match="one value over one feature"):
         figure(compare([read(Path(settings().outputs) / result.run_id)]), "fit")
+
+
+def test_a_path_shows_the_coefficients_in_the_order_of_the_axis(fitted):
+    """Of ridge at three strengths given in no order; below them the errors."""
+    words = ["data=sine10", "model.degree=3", "reg=l2"]
+    results = [read(fitted(*words, f"reg.l2.alpha={a}").folder) for a in (0.1, 0.001, 10)]
+    above, below = figure(compare(results), "path").axes
+    order = [results[1], results[0], results[2]]
+    for i, line in enumerate(above.lines[:3]):
+        assert list(line.get_xdata()) == [0.001, 0.1, 10] and line.get_label() == f"w{i + 1}"
+        assert list(line.get_ydata()) == [r.measures["last"]["coefficients"][i + 1] for r in order]
+    assert list(below.containers[0].lines[0].get_ydata()) == [r.test["last"]["mse"] for r in order]
+
+
+def test_no_path_without_coefficients(run, settings):
+    folders = [run("epochs=1", f"optimizer.lr={lr}").run_id for lr in (0.1, 0.2)]
+    with pytest.raises(UserError, match="draws the coefficients of models that are linear"):
+        figure(compare([read(Path(settings().outputs) / name) for name in folders]), "path")
