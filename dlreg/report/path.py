@@ -12,7 +12,7 @@ from dlreg.report.frame import COLOURS
 from dlreg.report.sweep import MARKERS, Points, along, draw_metric, name_metric, parameter, set_axis
 from dlreg.report.table import Row, Table
 
-WIDE = 100.0  # times the median that the largest coefficient is: more is read on a logarithmic axis
+WIDE = 15.0  # times the median that the largest coefficient is: more is read on a logarithmic axis
 NAMED = 7  # beside each other in the legend
 
 
