@@ -223,7 +223,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))
     found = {k: measures(m, fitted.criterion, data.train.x) for k, m in models.items() if m}
     result.measures = {k: numbers for k, numbers in found.items() if numbers}
-    kept = {PREDICTIONS: pack_predictions(test.y, logits, getattr(fitted.criterion, "softmax", True))}
+    softmax = getattr(fitted.criterion, "softmax", True)
+    kept = {PREDICTIONS: pack_predictions(test.y, logits, softmax, data.truth)}
     return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 
 

@@ -15,8 +15,9 @@ from dlreg import durable
 from dlreg.config import guard
 from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.metrics import METRICS, Select
+from dlreg.report.metrics import JUDGED, METRICS, Select
 from dlreg.report.protocol import duration
+from dlreg.report.table import Kind
 from dlreg.run.result import read
 from dlreg.study.sampling import Sampler
 from dlreg.study.spaces import FIXED, Axis, Space, count
@@ -100,6 +101,7 @@ class Study(_Part):
     select: Select = "last"
     shared: Overrides = []
     heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
+    picture: Kind = "dots"  # what `dlreg plot` draws if nothing else is asked for
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
@@ -113,6 +115,8 @@ class Study(_Part):
         for name in given:
             if name not in METRICS:
                 raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+        if given[0] not in JUDGED:
+            raise ValueError(f"{given[0]} is of all runs of a row together and cannot be judged; begin with another")
         return given
 
 

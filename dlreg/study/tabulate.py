@@ -59,7 +59,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
-    return replace(judged, rows=rows, title=title, text=text)
+    return replace(judged, rows=rows, title=title, text=text, picture=study.picture)
 
 
 def wanted(planned: Plan) -> list[Cell]:
