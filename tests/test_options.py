@@ -42,10 +42,15 @@ def overrides(group, name, data_root):
     return small
 
 
+WATCHED = "log=layers"  # which looks into the run after every epoch, and must not change a bit of it
+
+
 def final_state(settings):
     """The weights and history of a run, without the clock."""
     folder = Experiment.of(settings).folder
     result = Experiment.of(settings).run(Silent())
+    assert not any("failed" in remark for remark in result.remarks), result.remarks
+    assert (folder / "layers.json").exists() == ("layers" in settings.log)
     content = durable.read_listed(folder, "weights")
     clockless = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in result.history]
     return result, content, clockless
@@ -87,7 +92,7 @@ def test_card_is_complete(group, name, settings, data_root):
 
 @pytest.mark.parametrize(("group", "name"), STACKED)
 def test_same_seed_same_bits(group, name, settings):
-    first = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/a"))
+    first = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/a", WATCHED))
     again = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/b"))
     assert first[1] == again[1] and first[2] == again[2]
 
@@ -97,7 +102,7 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root)
     """Stop right after the first epoch's checkpoint, forget everything, run the same command again."""
     words = overrides(group, name, data_root)
     base = settings().outputs
-    whole = final_state(settings(*words, f"outputs={base}/whole"))
+    whole = final_state(settings(*words, f"outputs={base}/whole", WATCHED))
     if whole[0].status != "done":
         pytest.skip(f"{name} diverges here: {whole[0].message}")
 

@@ -69,7 +69,8 @@ class Dataset:
                 raise UserError(f"{where}: {name} is empty: its samples have the shape {tuple(split.x.shape)}")
             if word_of(split.y) == "values" and split.y.shape[1:] != (self.classes,):
                 raise UserError(
-                    f"{where}: {name} has targets of the shape {tuple(split.y.shape)}; allowed: (N, {self.classes})"
+                    f"{where}: {name} has targets of the shape {tuple(split.y.shape)}; allowed: (N, {self.classes}), "
+                    "or of classes whole numbers (N,)"
                 )
             if any(t.is_floating_point() and not bool(t.isfinite().all()) for t in (split.x, split.y)):
                 raise UserError(f"{where}: {name} has NaN or infinite values")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dlreg.context import Context
 from dlreg.data.base import Data
+from dlreg.errors import UserError
 
 History = list[dict[str, Any]]
 
@@ -162,7 +163,7 @@ class Chain(Regularizer):
     def setup(self, model: nn.Module) -> nn.Module:
         """Each in order."""
         for part in self.parts.values():
-            model = part.setup(model)
+            model = _module(part, "setup", part.setup(model))
         return model
 
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,12 +194,18 @@ class Chain(Regularizer):
         """One decides the weights, the last listed of those that would; then the others, in order."""
         deciders = [part for part in self.parts.values() if part.decides]
         for part in [*deciders[-1:], *(part for part in self.parts.values() if part not in deciders)]:
-            model = part.finish(model)
+            model = _module(part, "finish", part.finish(model))
         self._unheard = [
             f"{part.name} did not decide the final weights: {deciders[-1].name} is listed after it"
             for part in deciders[:-1]
         ]
         return model
+
+
+def _module(part: Regularizer, verb: str, found: nn.Module) -> nn.Module:
+    if not isinstance(found, nn.Module):  # a technique of somebody's own
+        raise UserError(f"{part.name}.{verb} must return the model; it returned {type(found).__name__}")
+    return found
 
 
 def _nested(part: Regularizer, fit: Fit) -> Fit:

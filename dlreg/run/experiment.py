@@ -139,7 +139,7 @@ class Experiment:
 
     def _run(self, data: Data, tracked: Tracked) -> Result:
         settings, folder = self.settings, self.folder
-        fitter = Fitter(settings, folder, tracked)
+        fitter = Fitter(settings, folder, tracked, tracked.layers)
         fitter.remarks += filter(
             None, [idle_norm(settings, data), idle_weights(settings, data), start_remark(settings)]
         )

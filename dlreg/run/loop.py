@@ -90,10 +90,7 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
     model, optimizer, reg = parts.model, parts.optimizer, parts.reg
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
-    if hasattr(optimizer, "whole"):
-        optimizer.whole = functools.partial(whole_gradient, parts, data, loop)
-    if hasattr(optimizer, "problem"):
-        optimizer.problem = functools.partial(linear_problem, parts, data)
+    equip(parts, data, loop)
     history: History = []
     best: dict[str, Tensor] | None = None
     stopped = False
@@ -116,6 +113,15 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
     return Fitted(reg.finish(model), best_val, history, per_epoch, criterion=parts.criterion)
+
+
+def equip(parts: Parts, data: Data, loop: Loop) -> None:
+    """Give the optimizer what it asks for besides the gradients of batches."""
+    optimizer = parts.optimizer
+    if hasattr(optimizer, "whole"):
+        optimizer.whole = functools.partial(whole_gradient, parts, data, loop)
+    if hasattr(optimizer, "problem"):
+        optimizer.problem = functools.partial(linear_problem, parts, data)
 
 
 def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Report) -> dict[str, Any]:

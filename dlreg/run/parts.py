@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlreg.config.build import build
+from dlreg.config.build import build, plugins
+from dlreg.config.contract import reason
 from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
@@ -40,10 +42,28 @@ def load(node: Mapping[str, Any]) -> Dataset:
     """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
     key = repr(sorted((k, v) for k, v in node.items() if k == "root" or k not in COMMON_DATA))
     if key not in _loaded:
-        dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
+        dataset = _read(node)
         _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
         _loaded[key] = dataset.checked(f"data={node['name']}")
     return _loaded[key]
+
+
+def _read(node: Mapping[str, Any]) -> Dataset:
+    """What the source returns, if it is a data set; what goes wrong in a source of somebody's own is its user's to mend."""
+    source = build("data", node)
+    try:
+        found = source(Path(node["root"]).expanduser(), node["download"])
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get("DLREG_DEBUG"):
+            raise
+        raise UserError(
+            f"data={node['name']} cannot be made: {reason(error, plugins())} (DLREG_DEBUG=1 shows where)"
+        ) from error
+    if not isinstance(found, Dataset):
+        raise UserError(f"data={node['name']} must return a Dataset; it returned {type(found).__name__}")
+    return found
 
 
 _loaded: dict[str, Dataset] = {}

@@ -54,7 +54,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         ),
         **{name: text for name, text in extra.items() if text},
     )
-    title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
+    title = f"{study.id}: {planned.title}".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
