@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Literal
 
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from dlreg.errors import UserError
 from dlreg.hyper import NonNegative
-from dlreg.model.tangents import TANGENTS, tangents
+from dlreg.model.tangents import TANGENTS, Direction, tangents
 from dlreg.passes import as_it_predicts
 from dlreg.reg.base import Regularizer
-
-Direction = Literal["right", "down", "rotation", "scaling", "stretch", "diagonal", "thickness"]
 
 
 class TangentProp(Regularizer):

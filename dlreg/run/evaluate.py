@@ -14,6 +14,7 @@ from dlreg.data.base import Split
 from dlreg.data.normalize import at_least_single, to_unit
 from dlreg.data.task import word_of
 from dlreg.errors import Diverged
+from dlreg.passes import device_of
 
 Criterion = Callable[..., Tensor]  # (outputs, targets, reduction="mean")
 EVAL_BATCH = 2000
@@ -69,7 +70,7 @@ def evaluate(
     `keep` is given the outputs of each batch.
     """
     model.eval()
-    device = next(model.parameters()).device
+    device = device_of(model)
     sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, device)
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         with autocast or nullcontext():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 from pathlib import Path
@@ -51,6 +52,7 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
+        loop = dataclasses.replace(loop, epochs=getattr(parts.optimizer, "epochs", loop.epochs))
         try:
             fitted = fit(parts, data, loop, _Numbered(self.report, self.calls), checkpoint)
         finally:

@@ -17,6 +17,7 @@ from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
 from dlreg.run.linear import check_linear
 from dlreg.run.loop import Nobody, fit
+from dlreg.run.memory import check_memory
 from dlreg.run.parts import make_chain, make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.robust import Attacker, check_attack
@@ -104,6 +105,7 @@ def _check_chain(chain: Chain, data: Data) -> None:
 
 def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
     name = settings.optimizer["name"]
+    check_memory(parts, settings, n)
     if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in parts.model.modules()):
         raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
     if missed := parts.reg.missed(getattr(parts.optimizer, "order", 1)):
