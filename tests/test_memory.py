@@ -6,6 +6,7 @@ import torch
 from conftest import Silent
 
 from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
 from dlreg.model.memory import KNN
@@ -13,6 +14,7 @@ from dlreg.model.tangent_distance import TangentDistance
 from dlreg.model.tangents import tangents
 from dlreg.run.experiment import Experiment
 from dlreg.run.parts import load, make_data
+from dlreg.run.rehearse import rehearse
 
 SHAPE = (1, 9, 9)
 
@@ -137,6 +139,24 @@ def test_the_run_is_the_neighbours_of_its_training_set(settings):
 def test_a_committee_of_neighbours_differs_by_its_samples(run):
     result = run("model=knn", "reg=bagging", "reg.bagging.k=3")
     assert result.status == "done" and any("out-of-bag" in remark for remark in result.remarks)
+
+
+@pytest.mark.parametrize(("group", "word"), [(g, w) for g in ("aug", "reg") for w in options(g) if w != "none"])
+def test_every_technique_acts_on_samples_or_is_refused_by_name(group, word, neighbours):
+    """Before its `setup` looks for layers that are not there."""
+    chosen, data = neighbours
+    chosen = chosen.model_copy(update={group: getattr(compose([f"{group}={word}"]), group)})
+    if word in ("bagging", "ensemble"):
+        rehearse(chosen, data)
+    else:
+        with pytest.raises(UserError, match=f"^{word} acts while a model is trained"):
+            rehearse(chosen, data)
+
+
+@pytest.fixture(scope="module")
+def neighbours():
+    chosen = compose(["model=knn", "device=cpu", "data.labelled=100"])
+    return chosen, make_data(chosen, load(chosen.data))
 
 
 @pytest.mark.parametrize(

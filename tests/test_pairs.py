@@ -49,6 +49,7 @@ NEUTRAL = {
     "manifold_tangent": "alpha=0",
     "maxnorm": "c=1e9",
     "mc_dropout": "p=0 input_p=0 conv_p=0",
+    "multitask": "weights=[0.0]",
     "norm_ball": "c=1e9",
     "pgd": "eps=0",
     "pseudo_label": "alpha=0",

@@ -42,6 +42,7 @@ def rehearse(settings: Settings, data: Data) -> None:
         chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
         _check_chain(chain, data)
+        check_memory(chain, settings, len(data.train))
         check_attack(settings, data)
         fitted = chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
         Attacker.of(settings, fitted.criterion).errors(fitted.last, train)
@@ -105,7 +106,6 @@ def _check_chain(chain: Chain, data: Data) -> None:
 
 def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
     name = settings.optimizer["name"]
-    check_memory(parts, settings, n)
     if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in parts.model.modules()):
         raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
     if missed := parts.reg.missed(getattr(parts.optimizer, "order", 1)):
