@@ -106,6 +106,10 @@ METRICS = {
     "head_error": Metric("head error %", _of_split("test", "head_error"), "lower", limits=RATE),
     "middle_error": Metric("middle error %", _of_split("test", "middle_error"), "lower", limits=RATE),
     "tail_error": Metric("tail error %", _of_split("test", "tail_error"), "lower", limits=RATE),
+    "parity_error": Metric("parity error %", _of_split("test", "parity_error"), "lower", limits=RATE, counted=True),
+    "rotation_error": Metric(
+        "rotation error %", _of_split("test", "rotation_error"), "lower", limits=RATE, counted=True
+    ),
     "nll": Metric("test NLL", _nll, "lower", digits=4, limits=_POSITIVE),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
     "fgsm_error": Metric("FGSM error %", _of_split("test", "fgsm_error"), "lower", limits=RATE, counted=True),

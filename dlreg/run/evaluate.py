@@ -14,6 +14,7 @@ from dlreg.data.base import Data, Split
 from dlreg.data.normalize import at_least_single, to_unit
 from dlreg.data.task import word_of
 from dlreg.errors import Diverged
+from dlreg.passes import device_of
 
 Criterion = Callable[..., Tensor]  # (outputs, targets, reduction="mean")
 EVAL_BATCH = 2000
@@ -70,7 +71,7 @@ def evaluate(
 
     `keep` is given the outputs of each batch.
     """
-    sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, next(model.parameters()).device)
+    sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, device_of(model))
     for outputs, y in _outputs(model, split, autocast):
         if keep:
             keep(outputs)
@@ -95,7 +96,7 @@ def _outputs(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """What the model gives in evaluation mode and what is right, batch by batch."""
     model.eval()
-    device = next(model.parameters()).device
+    device = device_of(model)
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         with autocast or nullcontext():
             outputs = model(to_unit(x.to(device)))

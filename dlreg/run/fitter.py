@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import time
@@ -59,6 +60,7 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
+        loop = dataclasses.replace(loop, epochs=getattr(parts.optimizer, "epochs", loop.epochs))
         report = _Numbered(self.report, self.calls, self.ask, Twin(self.settings, data, loop, parts))
         try:
             fitted = fit(parts, data, loop, report, checkpoint)

@@ -199,5 +199,5 @@ def _set_rate(optimizer: Optimizer, multiplier: float) -> None:
 
 def _check_finite(model: nn.Module, step: int) -> None:
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
-    if not bool(torch.stack([n.double() for n in torch._foreach_norm(tensors)]).isfinite().all()):
+    if tensors and not bool(torch.stack([n.double() for n in torch._foreach_norm(tensors)]).isfinite().all()):
         raise Diverged(step)
