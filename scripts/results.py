@@ -46,7 +46,7 @@ def write_page(name: str, words: Sequence[str]) -> None:
     plan = planned(name, argparse.Namespace(words=[name, *words], row=[], margin=None), [])
     found = table(plan)
     path = PAGES / f"{name}.md"
-    (PAGES / f"{name}.png").write_bytes(draw(found, "dots", "png"))
+    (PAGES / f"{name}.png").write_bytes(draw(found, plan.study.picture, "png"))
     before = path.read_text() if path.exists() else ""
     reading = before.partition(READING)[2].strip() or UNREAD
     path.write_text(f"{page(name, plan, found, words)}\n\n---\n\n{READING}\n\n{reading}\n")
