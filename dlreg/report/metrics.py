@@ -66,6 +66,23 @@ def _nll(result: Result, select: Select) -> float | None:
     return metrics.get("nll", metrics["loss"]) if metrics and "error" in metrics else None
 
 
+def _mean_train_loss(result: Result, select: Select) -> float | None:
+    """Over all epochs: how fast the training set was fitted, in one number that every run has."""
+    losses = [float(row["train_loss"] or 0) for row in result.history]
+    return sum(losses) / len(losses) if losses else None
+
+
+def _on_the_way(share: float) -> Of:
+    """The validation error when so much of the training is over."""
+
+    def value(result: Result, select: Select) -> float | None:
+        epoch = math.ceil(share * len(result.history))
+        found = result.history[epoch - 1].get("val_error") if epoch else None
+        return None if found is None else 100 * found
+
+    return value
+
+
 def _measure(key: str, place: int | None = None) -> Of:
     """A measure of a linear model, or one of a list of them."""
 
@@ -122,6 +139,9 @@ METRICS = {
     "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),
     "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE),
     "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "mean_train_loss": Metric("mean train loss", _mean_train_loss, "lower", digits=4, limits=_POSITIVE),
+    "val_error_quarter": Metric("val error % at a quarter", _on_the_way(0.25), "lower", limits=RATE),
+    "val_error_half": Metric("val error % at half", _on_the_way(0.5), "lower", limits=RATE),
     "test_mse": Metric("test MSE", _of_split("test", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4, limits=(-math.inf, 1.0)),
     "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
