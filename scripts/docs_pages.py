@@ -97,6 +97,7 @@ def links(catalogue: Catalogue) -> dict[str, str]:
     """Files of the repository that have a page."""
     found = {
         "CONTRIBUTING.md": "technique.md",
+        "docs/site/technique.md": "technique.md",
         "docs/results/README.md": "studies/index.md",
         "conf/study": "studies/index.md",
     }

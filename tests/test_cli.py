@@ -207,7 +207,8 @@ def uncut(tmp_path_factory):
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path, uncut):
     argv = [*TO_BE_CUT, f"outputs={tmp_path}"]
-    cut = subprocess.Popen([sys.executable, "-m", "dlreg", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    kept = "from dlreg import cli; from dlreg.run import fitter; fitter.SPACING = 0; raise SystemExit(cli.main())"
+    cut = subprocess.Popen([sys.executable, "-c", kept, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_for(lambda: list(tmp_path.glob("*/checkpoint-0.previous")))
     cut.send_signal(sent)
     _, err = cut.communicate(timeout=60)

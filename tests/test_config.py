@@ -126,6 +126,8 @@ def test_plugins_and_config_dir(tmp_path, monkeypatch):
         "class GradientNoise(Regularizer):\n"
         "    def __init__(self, *, sigma: NonNegative) -> None:\n"
         "        self.sigma = sigma\n"
+        "    def gradient(self, model):\n"
+        "        pass\n"
     )
     (tmp_path / "conf" / "reg").mkdir(parents=True)
     (tmp_path / "conf" / "reg" / "gradient_noise.yaml").write_text(

@@ -41,32 +41,41 @@ def overrides(group, name, data_root):
     return small
 
 
+WATCHED = "log=layers"  # which looks into the run after every epoch, and must not change a bit of it
+
+
 def without_clock(history):
     return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """trained(settings) -> (Experiment, Result) of the run from start to end; the same settings are trained once."""
-    folder, done = tmp_path_factory.mktemp("trained"), {}
+_trained = {}
 
-    def whole(settings):
-        experiment = Experiment.of(settings.model_copy(update={"outputs": str(folder)}))
-        if experiment.run_id not in done:
-            done[experiment.run_id] = experiment.run(Silent())
-        return experiment, done[experiment.run_id]
+
+@pytest.fixture
+def trained(tmp_path_factory, settings, data_root):
+    """trained(group, name) -> (Experiment, Result) of the run from start to end, which is trained once."""
+
+    def whole(group, name):
+        if (group, name) not in _trained:
+            watched = [WATCHED] if group != "log" else []
+            chosen = settings(*overrides(group, name, data_root), *watched, f"outputs={tmp_path_factory.mktemp(name)}")
+            experiment = Experiment.of(chosen)
+            _trained[group, name] = experiment, experiment.run(Silent())
+        return _trained[group, name]
 
     return whole
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)
-def test_trains_and_opens_again(group, name, settings, data_root, trained):
+def test_trains_and_opens_again(group, name, trained):
     """The model that the run's folder gives back says of the test set what the run said, in the same numbers."""
-    experiment, result = trained(settings(*overrides(group, name, data_root)))
+    experiment, result = trained(group, name)
     assert result.status in ("done", "diverged"), result.message
     if result.status == "done":
         assert 0 <= result.test["last"].get("error", 0) <= 1
         assert result.test_reads == 1
+        assert not any("failed" in remark for remark in result.remarks), result.remarks
+        assert (experiment.folder / "layers.json").exists() == ("layers" in experiment.settings.log)
         for select in ("last", "best_val"):
             opened = reopen(experiment.folder, select)
             assert not opened.model.training
@@ -99,7 +108,7 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root,
     What was trained twice with one seed, its first epoch by two processes as it were, has the same bits.
     """
     cut = settings(*overrides(group, name, data_root))
-    experiment, whole = trained(cut)
+    experiment, whole = trained(group, name)
     if whole.status != "done":
         pytest.skip(f"{name} diverges here: {whole.message}")
 

@@ -46,8 +46,10 @@ NEUTRAL = {
     "label_smoothing": "eps=0",
     "lagrangian": "c=1e9",
     "lq": "alpha=0",
+    "manifold_tangent": "alpha=0",
     "maxnorm": "c=1e9",
     "mc_dropout": "p=0 input_p=0 conv_p=0",
+    "multitask": "weights=[0.0]",
     "norm_ball": "c=1e9",
     "pgd": "eps=0",
     "pseudo_label": "alpha=0",
@@ -71,6 +73,7 @@ STRONG = {
     "maxnorm": "c=0.1",
     "norm_ball": "c=0.1",
 }
+FAST = {"manifold_tangent": ["epochs=1", "hidden=10"]}  # which trains a network of its own first
 WITHOUT = ("bagging",)  # a bootstrap is never the sample itself
 NEUTRAL_HERE = [word for word in NEUTRAL if word in options("reg")]
 
@@ -92,7 +95,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def catalogue():
-    return {(g, word): nodes(g, word) for g, word in CATALOGUE}
+    return {(g, word): nodes(g, word, *FAST.get(word, [])) for g, word in CATALOGUE}
 
 
 def chosen(settings, *picked):

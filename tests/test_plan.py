@@ -192,7 +192,8 @@ def test_twins_are_refused(make):
         ("baseline: none", "baseline: none\ncolumns: [acc]", "acc is not a column"),
         ("note: a note", "against: dropuot", "dropout: against: no row is called 'dropuot'. Did you mean dropout"),
         ("note: a note", "against: dropout", "not compared with itself"),
-        ("baseline: none", "", "give the label of a row, or each row an `against`"),
+        ("- {label: dropout", "- reg=none '\n  - {label: dropout", "No closing quotation"),
+        ("- {label: dropout", "- reg=none reg=none\n  - {label: dropout", "given twice"),
         ("baseline: none", "baseline: none\nmargin: 0", "margin"),
         ("$width", "$wide", "values"),
         ("reg=dropout", "reg=dropuot", "Did you mean dropout"),
@@ -203,6 +204,19 @@ def test_twins_are_refused(make):
 def test_mistakes_in_a_study_file_are_named(make, old, new, says):
     with pytest.raises(UserError, match=says.replace("(", r"\(")):
         make(STUDY.replace(old, new))
+
+
+def test_three_lines_are_a_study(make):
+    """Its name is its title, its first row the baseline, its words the labels."""
+    planned = make(
+        "shared: [epochs=1]\nrows: [reg=none, reg=dropout reg.dropout.p=0.3, {label: l2, overrides: [reg=l2]}]\n", None
+    )
+    assert planned.title == "mine" and planned.seeds == [0, 1, 2] and len(planned.cells) == 9
+    assert planned.rows[1].cells[0].experiment.settings.reg["dropout"]["p"] == 0.3
+    found = table(planned)
+    assert [row.name for row in found.rows] == ["reg=none", "reg=dropout reg.dropout.p=0.3", "l2"]
+    assert (found.title, found.text) == ("mine", "") and "Source" not in found.protocol
+    assert [row.baseline for row in found.rows] == [True, False, False]
 
 
 def fill(planned, error=2.0):

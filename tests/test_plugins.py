@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dlreg.study.plan import Request, plan
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "site").glob("*.md"))]
 FILE = re.compile(r"`([\w./]+\.(?:py|yaml))`[^\n`]*\n\n```\w*\n(.*?)```", re.DOTALL)
@@ -46,3 +48,16 @@ def test_an_example_of_code_of_ones_own(package, words, files, spoken, tmp_path,
     if package == "mylog":
         diary = next((tmp_path / "outputs").glob("*/diary.txt")).read_text()
         assert diary.count("epoch ") == 2 and "done: test error 0." in diary
+
+
+def test_the_readmes_studies_of_ones_own(spoken, tmp_path, monkeypatch):
+    """The short one runs, and the long one, which shows what a file may hold, can be planned."""
+    monkeypatch.chdir(tmp_path)
+    section = (ROOT / "README.md").read_text().split("\n## Your own study\n")[1].split("\n## ")[0]
+    for name, text in FILE.findall(section):
+        (tmp_path / name).write_text(text)
+    status, out, err = spoken("study", "dropout.yaml", "seeds=[0]", "model.hidden=[16]", *SMALL)
+    assert status == 0, err
+    assert "How much dropout?" in out and "reg=dropout reg.dropout.p=0.2" in out
+    planned = plan(Request(tmp_path / "rates.yaml", "laptop"))
+    assert len(planned.trial_cells) == 2 and len(planned.cells) == 2 * 3

@@ -12,12 +12,12 @@ from results import fixed, result
 
 from dlreg.data.base import Split
 from dlreg.report.judge import compare
-from dlreg.report.layers import layers
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
 from dlreg.report.run_page import run_page
 from dlreg.report.study_page import study_page
 from dlreg.report.svg import Chart, ticks
 from dlreg.run.experiment import Experiment
+from dlreg.run.layers import layers
 from dlreg.run.predictions import Predictions, predictions
 from dlreg.run.result import read
 
@@ -212,7 +212,8 @@ def test_layers_by_hand():
     error = net[2](hidden).softmax(1).detach() - torch.eye(3)[batch.y]
     assert last.gradient == pytest.approx(float((error.T @ hidden / 30).norm()), rel=1e-5)
     assert (
-        last.weight == pytest.approx(float(net[2].weight.detach().norm())) and last.ratio == last.gradient / last.weight
+        last.weight == pytest.approx(float(net[2].weight.detach().norm()))
+        and last.gradient_to_weight == last.gradient / last.weight
     )
     assert relu.activation == pytest.approx(float(hidden.square().mean().sqrt()))
     assert all(p.grad is None for p in net.parameters())

@@ -57,6 +57,7 @@ def _target(word):
 def catalogue():
     """The node of every regularizer."""
     small = {word: [f"reg.{word}.k=2"] for word in ("bagging", "ensemble", "mc_dropout")}
+    small["manifold_tangent"] = ["reg.manifold_tangent.epochs=1", "reg.manifold_tangent.hidden=10"]
     return {word: compose([f"reg={word}", *small.get(word, [])]).reg for word in REGS}
 
 

@@ -58,7 +58,8 @@ def _list(words: Sequence[str], folders: Sequence[str]) -> None:
             ui.err.print(f"left out: {error}", markup=False)
             continue
         drawn.add_row(f"[bold]{name}[/bold]", found.id, found.title)
-        drawn.add_row("", "", found.source)
+        if found.source:
+            drawn.add_row("", "", found.source)
         for budget, level in found.budgets.items():
             drawn.add_row("", "", f"{budget}: {study.cost(found, level)}  {study.state(name, budget, outputs)}")
     ui.out.print(drawn)
@@ -112,7 +113,7 @@ def carry_out(plan: Plan, launch: Executor) -> int:
     from dlreg.study import execute
     from dlreg.study.tabulate import table
 
-    ui.err.print(f"{plan.study.title}: budget {plan.budget_name}. {plan.budget.text}", markup=False)
+    ui.err.print(f"{plan.title}: {plan.budget.text}".removesuffix(": "), markup=False)
     with ending_on_signals():
         plan = execute.run(plan, launch)
     found = table(plan)

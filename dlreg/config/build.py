@@ -17,8 +17,9 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dlreg.config.contract import keeps, reason
 from dlreg.config.schema import GROUPS
-from dlreg.errors import UserError, shown
+from dlreg.errors import UserError, did_you_mean, shown
 
 
 def build(group: str, node: Mapping[str, Any]) -> Any:
@@ -57,7 +58,14 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     defined = _under_root(f"{getattr(target, '__module__', '')}.")
     held = target if inspect.isclass(target) else _returns(target)
     if not defined or not inspect.isclass(held) or not issubclass(held, kind):
-        raise UserError(f"{where} is not an option of {group}, which holds {kind.__name__}s")
+        how = (
+            f"derives from {GROUPS[group].kind.replace(':', '.')}"
+            if inspect.isclass(target)
+            else f"says -> {kind.__name__}"
+        )
+        raise UserError(f"{where} is not an option of {group}, which holds {kind.__name__}s: one {how}")
+    if not _torchs(target):
+        keeps(group, target, kind)
     return target
 
 
@@ -78,14 +86,22 @@ def is_option(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
+OWN_ROOTS = ("dlreg", "torch.optim", "torch.nn")
+
+
 def allowed_roots() -> list[str]:
     """Packages whose classes and functions a `_target_` may name; `DLREG_PLUGINS=a,b` adds to them."""
     return list(_roots(os.environ.get("DLREG_PLUGINS", "")))
 
 
+def plugins() -> list[str]:
+    """The packages and modules of somebody's own that DLREG_PLUGINS names."""
+    return allowed_roots()[len(OWN_ROOTS) :]
+
+
 @functools.cache
-def _roots(plugins: str) -> tuple[str, ...]:
-    return ("dlreg", "torch.optim", "torch.nn", *filter(None, re.split(r"[,\s]+", plugins)))
+def _roots(named: str) -> tuple[str, ...]:
+    return (*OWN_ROOTS, *filter(None, re.split(r"[,\s]+", named)))
 
 
 def _under_root(path: str) -> bool:
@@ -101,9 +117,19 @@ def _load(path: str, where: str = "") -> Any:
     if os.environ.get("DLREG_PLUGINS") and "" not in sys.path:
         sys.path.append("")  # a plugin may be a file in the current folder
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"{where} cannot be imported: {error}") from error
+        found = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (root := module.split(".")[0]) != error.name:
+            raise UserError(f"{where} cannot be imported: {reason(error, plugins())}") from error
+        raise UserError(
+            f"{where} cannot be imported: there is no {root}.py in this folder and no package {root}"
+        ) from None
+    except Exception as error:  # whatever is wrong with a module of somebody's own
+        raise UserError(f"{where} cannot be imported: {reason(error, plugins())}") from error
+    if not hasattr(found, name):
+        hint = did_you_mean(name, vars(found))
+        raise UserError(f"{where} cannot be imported: module {module} has no {name}.{hint}")
+    return getattr(found, name)
 
 
 def _returns(function: Any) -> Any:
@@ -113,12 +139,20 @@ def _returns(function: Any) -> Any:
         return None
 
 
+def _torchs(target: Callable[..., Any]) -> bool:
+    """Whether it is a class of torch's own, which takes options by place as well."""
+    return target.__module__.split(".")[0] == "torch"
+
+
 @functools.cache
 def _hyperparameters(target: Callable[..., Any], runtime: tuple[str, ...]) -> dict[str, tuple[Any, Any]]:
     """`name -> (annotation, default)` of the keys an option takes. Foreign classes are typed loosely: they check."""
-    ours = target.__module__.split(".")[0] != "torch"
+    ours = not _torchs(target)
     function = target.__init__ if inspect.isclass(target) else target
-    hints = typing.get_type_hints(function, include_extras=True) if ours else {}
+    try:
+        hints = typing.get_type_hints(function, include_extras=True) if ours else {}
+    except Exception as error:  # an annotation may be any expression
+        raise UserError(f"{target.__module__}.{target.__qualname__}: an annotation cannot be read: {error}") from None
     found = {}
     for name, parameter in inspect.signature(target).parameters.items():
         wanted = parameter.kind is parameter.KEYWORD_ONLY if ours else name not in runtime

@@ -84,5 +84,7 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
             place = "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
             place += f".{item['loc'][1]}" if key in GROUPS and GROUPS[key].stack and len(item["loc"]) > 1 else ""
             text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
+            if place == "._target_":
+                text = "must stand under the option's name, NAME: {_target_: ...}"
             lines.setdefault(f"{prefix}{key}{place}={shown(item['input'])}", []).append(text[:1].lower() + text[1:])
     return [f"{head} {' or '.join(dict.fromkeys(parts))}" for head, parts in lines.items()]

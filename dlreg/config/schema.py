@@ -19,22 +19,25 @@ class Group:
     kind: str  # "module:Class" that an option is, or returns
     runtime: tuple[str, ...] = ()  # what dlreg passes when it calls the option; empty: the option is built at once
     stack: bool = False  # several options at a time, each nested under its own word
+    verbs: tuple[str, ...] = ()  # of a class: the methods of which it must have one
     common: str = ""  # "module:function" whose keyword-only parameters every option of the group shares
 
 
+_MOMENTS = ("train", "setup", "batch", "penalty", "gradient", "project", "end_epoch", "finish")
+
 GROUPS = {
     "data": Group("dlreg.data.base:Dataset", ("root", "download"), common="dlreg.data.base:prepare"),
-    "model": Group("torch.nn:Module", ("shape", "classes", "norm")),
+    "model": Group("torch.nn:Module", ("shape", "classes", "norm"), verbs=("forward",)),
     "init": Group("builtins:NoneType", ("layer", "generator")),
     "norm": Group("torch.nn:Module", ("layer",)),
-    "optimizer": Group("torch.optim:Optimizer", ("params",)),
+    "optimizer": Group("torch.optim:Optimizer", ("params",), verbs=("step",)),
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
-    "loss": Group("dlreg.loss.base:Loss", common="dlreg.loss.base:class_weights"),
+    "loss": Group("dlreg.loss.base:Loss", verbs=("each", "__call__"), common="dlreg.loss.base:class_weights"),
     "attack": Group("dlreg.attack.ladder:Attack"),
-    "pretrain": Group("dlreg.pretrain.base:Pretraining"),
-    "aug": Group("dlreg.reg.base:Regularizer", stack=True),
-    "reg": Group("dlreg.reg.base:Regularizer", stack=True),
-    "log": Group("dlreg.log.base:Tracker", stack=True),
+    "pretrain": Group("dlreg.pretrain.base:Pretraining", verbs=("stages",)),
+    "aug": Group("dlreg.reg.base:Regularizer", stack=True, verbs=_MOMENTS),
+    "reg": Group("dlreg.reg.base:Regularizer", stack=True, verbs=_MOMENTS),
+    "log": Group("dlreg.log.base:Tracker", stack=True, verbs=("begin", "epoch", "layers", "end")),
 }
 
 # Groups and keys that came after the first runs, and what every run before did. Such a choice is no part of a run's identity.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+Look = Callable[[], Sequence[Any]]  # -> the `dlreg.run.layers.Layer`s of the model as it now is
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Tracker:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """A row of the history: epoch (from 1), losses, errors, lr, seconds; and `fit`, the number of the model (from 1)."""
+
+    def layers(self, row: Mapping[str, Any], look: Look) -> None:
+        """After `epoch`: what goes on in the layers, for whoever calls `look()`, which costs a batch and a step of a copy."""
 
     def end(self, status: str, metrics: Mapping[str, float]) -> None:
         """The run ended: done, diverged, failed or interrupted. Of one that is done, its numbers: `test_error` and so on."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dlreg.context import Context
 from dlreg.data.base import Data
+from dlreg.errors import UserError
 
 History = list[dict[str, Any]]
 
@@ -50,6 +51,7 @@ class Regularizer:
     rank: ClassVar[int] = (
         0  # of its `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
     )
+    sets_up_first: ClassVar[bool] = False  # its `setup` takes the network as the model's option made it
     needs_unit: ClassVar[bool] = False  # it takes images for values in [0, 1], and would cut off what lies outside
     makes_committee: bool = False  # its fit returns several models that predict together
     needs_rate: bool = False  # what it does after a step is right only if that was lr times the gradient
@@ -144,6 +146,11 @@ class Chain(Regularizer):
         """What the parts have to say after a fit."""
         return [text for part in self.parts.values() if (text := part.remark())] + self._unheard
 
+    @property
+    def penalizes(self) -> bool:
+        """Whether a part adds something to the loss."""
+        return bool(self._acting["penalty"])
+
     def missed(self, order: int) -> list[str]:
         """The parts that an optimizer leaves without effect if the derivatives it takes are of this order."""
         return [] if order else [part.name for part in self._acting["gradient"] if part.needs_gradient]
@@ -155,9 +162,9 @@ class Chain(Regularizer):
         return fit(data)
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Each in order."""
-        for part in self.parts.values():
-            model = part.setup(model)
+        """Each in order, after those that come first."""
+        for part in sorted(self.parts.values(), key=lambda part: not part.sets_up_first):
+            model = _module(part, "setup", part.setup(model))
         return model
 
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,12 +195,18 @@ class Chain(Regularizer):
         """One decides the weights, the last listed of those that would; then the others, in order."""
         deciders = [part for part in self.parts.values() if part.decides]
         for part in [*deciders[-1:], *(part for part in self.parts.values() if part not in deciders)]:
-            model = part.finish(model)
+            model = _module(part, "finish", part.finish(model))
         self._unheard = [
             f"{part.name} did not decide the final weights: {deciders[-1].name} is listed after it"
             for part in deciders[:-1]
         ]
         return model
+
+
+def _module(part: Regularizer, verb: str, found: nn.Module) -> nn.Module:
+    if not isinstance(found, nn.Module):  # a technique of somebody's own
+        raise UserError(f"{part.name}.{verb} must return the model; it returned {type(found).__name__}")
+    return found
 
 
 def _nested(part: Regularizer, fit: Fit) -> Fit:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from markupsafe import Markup
 
 from dlreg.errors import UserError
 from dlreg.report import inside
 from dlreg.report.frame import ENVIRONMENT, framed
 from dlreg.report.label import describe, outcome
-from dlreg.report.layers import layers
+from dlreg.report.layer_table import layer_table
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
 from dlreg.report.svg import Chart
 from dlreg.report.table import curve
@@ -23,12 +22,6 @@ from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Result, figure_of
 from dlreg.ui import percent
 
-BATCH = 512  # training samples that the layers are measured on
-LAYERS_TEXT = (
-    f"Measured on one batch of at most {BATCH} training samples with the final weights, in evaluation mode. Activation: root "
-    "mean square of the outputs. Dead: ReLU units that are zero for every sample. Gradient over weight, times the learning "
-    "rate, is what a step of SGD would change."
-)
 MOST = 20  # classes whose confusions fit a page
 HISTORY = {  # panel -> the columns of the history that it shows
     "loss": {"training": "train_loss", "validation": "val_loss"},
@@ -111,24 +104,21 @@ def _of_model(result: Result) -> list[Section]:
     sections = [_by_class(found, names)] if found else []
     if found and found.probabilities is not None:
         sections.append(_calibration(found))
+    first = "The first member of the committee. " if opened and hasattr(opened.model, "members") else ""
+    text, table = layer_table(result.folder, opened)
+    inner = [Section("Layers", f"{first}{text}", extra=table)] if table else []
     if opened is None:
-        return [*sections, Section("Pictures and weights", why)]
+        return [*sections, *inner, Section("Pictures and weights", why)]
     if found and found.probabilities is not None:
         sections.insert(1, _worst(found, opened))
-    first = "The first member of the committee. " if hasattr(opened.model, "members") else ""
     if plane := inside.regions(opened, opened.test):
         sections.append(Section("Decision regions", "Dots: test samples, in the colour of their class.", [("", plane)]))
     if images := inside.filters(opened):
         sections.append(Section("First layer", f"{first}The largest filters; zero is grey.", images, kind="sample"))
-    sections.append(Section("Layers", f"{first}{LAYERS_TEXT}", extra=_layers(opened)))
+    if not list(opened.model.parameters()):
+        return sections
     text = f"{first}As they act in evaluation, a histogram for each layer."
-    return [*sections, Section("Weights", text, inside.histograms(opened.model))]
-
-
-def _layers(opened: Opened) -> str:
-    found = layers(inside.one_model(opened.model), opened.data.train[torch.arange(min(BATCH, len(opened.data.train)))])
-    rows = [(x.name, (x.activation, x.dead and 100 * x.dead, x.weight, x.gradient, x.ratio)) for x in found]
-    return _LAYERS.render(rows=rows)
+    return [*sections, *inner, Section("Weights", text, inside.histograms(opened.model))]
 
 
 def _by_class(found: Predictions, names: Sequence[str]) -> Section:
@@ -190,15 +180,6 @@ _PAIRS = ENVIRONMENT.from_string(
 {% endfor %}</dl>"""
 )
 _LIST = ENVIRONMENT.from_string("<ul>{% for text in captions %}<li>{{ text }}</li>{% endfor %}</ul>")
-_LAYERS = ENVIRONMENT.from_string(
-    """<div class="wide" tabindex="0" role="region" aria-label="layers"><table>
-<thead><tr>{% for name in ("layer", "activation", "dead %", "weight", "gradient", "gradient / weight") %}
-<th scope="col"{% if loop.first %} class="word"{% endif %}><button type="button">{{ name }}</button></th>
-{% endfor %}</tr></thead>
-<tbody>{% for name, values in rows %}
-<tr><td class="word">{{ name }}</td>{% for x in values %}<td>{{ "–" if x is none else "%.3g"|format(x) }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div>"""
-)
 _CLASSES = ENVIRONMENT.from_string(
     """<div class="wide" tabindex="0" role="region" aria-label="error by class">
 <table><caption>Error by class</caption>

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from dlreg import durable
 from dlreg.config.schema import Settings
 from dlreg.data.base import Data
+from dlreg.log.base import Look
 from dlreg.reg.base import Fitted, History
 from dlreg.run.artifacts import packed
 from dlreg.run.loop import Checkpoint, Nobody, Report, fit
@@ -19,13 +23,18 @@ from dlreg.run.parts import make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.provenance import fingerprint
 from dlreg.run.step import Parts
+from dlreg.run.twin import Twin
+
+Ask = Callable[[dict[str, Any], Look], None]  # a row of the history, and how to look into the layers after that epoch
+
+SPACING = 1.0  # seconds of work that a kill may take away, or one epoch if that is longer
 
 
 class Fitter:
     """`fit(data)`: train one model from scratch. Calls are numbered, and each resumes from its own checkpoint."""
 
-    def __init__(self, settings: Settings, folder: Path, report: Report) -> None:
-        self.settings, self.folder, self.report = settings, folder, report
+    def __init__(self, settings: Settings, folder: Path, report: Report, ask: Ask = lambda row, look: None) -> None:
+        self.settings, self.folder, self.report, self.ask = settings, folder, report, ask
         self.calls = 0
         self.seconds = 0.0
         self.remarks: list[str] = []
@@ -51,8 +60,10 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
+        loop = dataclasses.replace(loop, epochs=getattr(parts.optimizer, "epochs", loop.epochs))
+        report = _Numbered(self.report, self.calls, self.ask, Twin(self.settings, data, loop, parts))
         try:
-            fitted = fit(parts, data, loop, _Numbered(self.report, self.calls), checkpoint)
+            fitted = fit(parts, data, loop, report, checkpoint)
         finally:
             self.remarks += filter(None, [checkpoint.remark])
         said = getattr(parts.optimizer, "remark", lambda batches: None)(fitted.steps_per_epoch)
@@ -68,12 +79,14 @@ class Fitter:
 class _Numbered:
     """A report that is told with each row of which fit it is: of a committee's models every one has a first epoch."""
 
-    def __init__(self, report: Report, number: int) -> None:
-        self.step, self._epoch, self.number = report.step, report.epoch, number
+    def __init__(self, report: Report, number: int, ask: Ask, twin: Twin) -> None:
+        self.step, self._epoch, self.number, self.ask, self.twin = report.step, report.epoch, number, ask, twin
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """The row, and the number of the fit."""
-        self._epoch(row | {"fit": self.number})
+        """The row, and the number of the fit; then who wants to look inside may."""
+        numbered = row | {"fit": self.number}
+        self._epoch(numbered)
+        self.ask(numbered, self.twin.layers)
 
 
 def first_history(folder: Path) -> History:
@@ -91,11 +104,17 @@ class CheckpointFile:
     def __init__(self, path: Path, settings: Settings, parts: Parts) -> None:
         self.path, self.settings, self.parts = path, settings, parts
         self.remark: str | None = None  # what became of the file that was there
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether `SPACING` seconds have passed: epochs of milliseconds are done again sooner than each is kept."""
+        return time.monotonic() - self.saved >= SPACING
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep it, and the state before it beside it."""
         content = {"run": self.path.parent.name, "fingerprint": fingerprint(self.settings), "fit": state}
         durable.write_checked(self.path, packed(content))
+        self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The newest state that is intact and of this fit, if there is one. What is neither is removed."""

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlreg.config.build import build
+from dlreg.config.build import build, plugins
+from dlreg.config.contract import reason
 from dlreg.config.schema import Settings
 from dlreg.context import Context, Progress, derive_seed
 from dlreg.data.base import Data, Dataset, prepare
@@ -23,10 +25,13 @@ from dlreg.errors import UserError
 from dlreg.loss.base import Loss, class_weights
 from dlreg.model.blocks import weight_layers
 from dlreg.norm.layers import none
+from dlreg.optimizer.idle import Idle
 from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.memory import remember
+from dlreg.run.stack import Stack
 from dlreg.run.start import begun, freeze
 from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
@@ -39,10 +44,28 @@ def load(node: Mapping[str, Any]) -> Dataset:
     """The data set that the `data` options describe, checked. Kept in memory: a sweep reads it once."""
     key = repr(sorted((k, v) for k, v in node.items() if k == "root" or k not in COMMON_DATA))
     if key not in _loaded:
-        dataset = build("data", node)(Path(node["root"]).expanduser(), node["download"])
+        dataset = _read(node)
         _loaded.clear()  # one at a time: a sweep over data sets must not hold them all
         _loaded[key] = dataset.checked(f"data={node['name']}")
     return _loaded[key]
+
+
+def _read(node: Mapping[str, Any]) -> Dataset:
+    """What the source returns, if it is a data set; what goes wrong in a source of somebody's own is its user's to mend."""
+    source = build("data", node)
+    try:
+        found = source(Path(node["root"]).expanduser(), node["download"])
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if os.environ.get("DLREG_DEBUG"):
+            raise
+        raise UserError(
+            f"data={node['name']} cannot be made: {reason(error, plugins())} (DLREG_DEBUG=1 shows where)"
+        ) from error
+    if not isinstance(found, Dataset):
+        raise UserError(f"data={node['name']} must return a Dataset; it returned {type(found).__name__}")
+    return found
 
 
 _loaded: dict[str, Dataset] = {}
@@ -136,14 +159,18 @@ def make_parts(
     context.pool = data.pool
     context.criterion, context.softmax = criterion, criterion.softmax
     model = begun(make_model(settings, data, seed), settings).to(context.device)
+    remember(model, data)
     pretrained(model)
     freeze(model, settings.freeze)
     reg = make_chain(settings)
     reg.begin("chain", context)
     model = reg.setup(model)
-    optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = build("optimizer", settings.optimizer)(trained) if trained else Idle()
     context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
-    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts = Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts.stack = Stack.of(parts)
+    return parts
 
 
 def make_loop(settings: Settings, n: int, steps: int | None = None) -> Loop:

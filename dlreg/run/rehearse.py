@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from dlreg.config.build import plugins
+from dlreg.config.contract import reason
 from dlreg.config.schema import Settings
 from dlreg.context import Context
 from dlreg.data.base import Data
@@ -17,15 +19,19 @@ from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
 from dlreg.run.linear import check_linear
 from dlreg.run.loop import Nobody, fit
+from dlreg.run.memory import check_memory
 from dlreg.run.parts import make_chain, make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.robust import Attacker, check_attack
 from dlreg.run.step import Parts
 from dlreg.run.tracking import make_trackers
+from dlreg.run.witness import witnessed
 
 EPOCHS = 2  # the second is the later half of training, when some techniques begin
 SAMPLES = 2
-WRONG = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+WRONG = (
+    RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, NameError, AssertionError,
+)  # fmt: skip
 
 
 def rehearse(settings: Settings, data: Data) -> None:
@@ -41,6 +47,7 @@ def rehearse(settings: Settings, data: Data) -> None:
         chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
         _check_chain(chain, data)
+        check_memory(chain, settings, len(data.train))
         check_attack(settings, data)
         fitted = chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
         Attacker.of(settings, fitted.criterion).errors(fitted.last, train)
@@ -49,9 +56,9 @@ def rehearse(settings: Settings, data: Data) -> None:
     except WRONG as error:
         if os.environ.get("DLREG_DEBUG"):
             raise
-        first = str(error).strip().split("\n")[0]
+        why = reason(error, plugins())
         raise UserError(
-            f"these options do not work together: {first} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
+            f"these options do not work together: {why} (a sample has the shape {data.shape}; DLREG_DEBUG=1 shows where)"
         ) from error
 
 
@@ -77,6 +84,7 @@ class Trial:
         parts = make_parts(self.settings, data, self.settings.seed, first)
         parts.context.note, parts.context.rehearsal = note or {}, True
         _check_parts(parts, self.settings, self.n)
+        witnessed(parts, self.settings.model["name"], data.classes)
         if start is not None:
             parts.model.load_state_dict(start)
         loop = dataclasses.replace(make_loop(self.settings, len(data.train)), epochs=EPOCHS)
@@ -104,6 +112,8 @@ def _check_chain(chain: Chain, data: Data) -> None:
 
 def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
     name = settings.optimizer["name"]
+    if any("lr" not in group for group in parts.optimizer.param_groups):
+        raise UserError(f"optimizer={name} keeps no lr, which schedules set: super().__init__(params, {{'lr': lr}})")
     if settings.batch_size == 1 and any(isinstance(m, NORM_LAYERS[:2]) for m in parts.model.modules()):
         raise UserError("batch_size=1 does not work with norm=batch: a batch of one has no variance")
     if missed := parts.reg.missed(getattr(parts.optimizer, "order", 1)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from dlreg.config.build import build
 from dlreg.config.schema import Settings
 from dlreg.errors import UserError, shown
-from dlreg.log.base import Begun, Tracker
+from dlreg.log.base import Begun, Look, Tracker
 from dlreg.run.claim import Claim
 from dlreg.run.loop import Report
 from dlreg.run.result import Result
@@ -54,6 +55,10 @@ class Tracked:
         self.claim.check()
         self.report.epoch(row)
         self._tell("epoch", row)
+
+    def layers(self, row: dict[str, Any], look: Look) -> None:
+        """Only the trackers, and measured only if one of them looks."""
+        self._tell("layers", row, functools.cache(look))
 
     def write(self, result: Result) -> None:
         """Keep the result, and only then tell the trackers, of which one may hang. What fails there is a remark as well.

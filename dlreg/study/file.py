@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from yaml import YAMLError
 
 from dlreg import durable
 from dlreg.config import guard
 from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.metrics import METRICS, Select
+from dlreg.report.metrics import JUDGED, METRICS, Select
 from dlreg.report.protocol import duration
+from dlreg.report.table import Kind
 from dlreg.run.result import read
 from dlreg.study.sampling import Sampler
 from dlreg.study.spaces import FIXED, Axis, Space, count
@@ -31,7 +33,8 @@ def _once(given: list[str]) -> list[str]:
 
 
 Overrides = Annotated[list[str], AfterValidator(_once)]
-BudgetName = Literal["smoke", "laptop", "paper", "own"]  # own: the only one of a study that a command made
+OWN: Literal["own"] = "own"  # the budget of a study that has no other: what its rows and `shared` say
+BudgetName = Literal["smoke", "laptop", "paper", "own"]
 
 
 class _Part(BaseModel):
@@ -47,7 +50,7 @@ class PublishedCell(_Part):
 
 
 class StudyRow(_Part):
-    """One technique: what it changes, and what was published for it."""
+    """One technique: what it changes, and what was published for it. A text alone is its overrides and its label."""
 
     label: Annotated[str, Field(min_length=1)]
     overrides: Overrides = []
@@ -55,6 +58,11 @@ class StudyRow(_Part):
     note: str = ""
     tune: dict[str, Axis] = {}  # key -> its values or its interval; lists alone are a grid
     against: str | None = None  # label of the row that it is compared with, in place of the baseline
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_words(cls, given: Any) -> Any:
+        return {"label": given, "overrides": shlex.split(given)} if isinstance(given, str) else given
 
     @field_validator("tune")
     @classmethod
@@ -72,39 +80,41 @@ class StudyRow(_Part):
 class Budget(_Part):
     """How much of the original recipe is run."""
 
-    text: str  # what was cut, and what can be expected of it
+    text: str = ""  # what was cut, and what can be expected of it
     overrides: Overrides = []
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)] = [0, 1, 2]
     run_seconds: Annotated[float, Field(gt=0)] | None = None  # of one run, an estimate until runs were measured
     machine: str = "2 CPU cores"
     jobs: Annotated[int, Field(ge=1)] = 2  # what the machine runs at a time
     trials: Annotated[int, Field(ge=1)] | None = None  # in place of the study's
     values: dict[str, Any] = {}  # what $NAME stands for in labels, overrides and notes
     why_not: str | None = None  # published values are not comparable, because ...
+    history: list[str] = []  # recipes that were tried, what was seen of them, and why they were changed
 
 
 class Study(_Part):
     """One comparison."""
 
     id: str = ""
-    title: str
-    source: str
-    text: str
+    title: str  # of a file that has none: its name
+    source: str = ""
+    text: str = ""
     published: str = ""  # the protocol behind the published column: network, runs, selection
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
-    baseline: str | None = None  # label of the row that differences are taken to, of rows that name no other
+    baseline: str | None = None  # label of the row that differences are taken to, of rows that name no other; the first
     margin: Annotated[float, Field(gt=0)] | None = (
         None  # differences below it do not matter, in the first column's unit
     )
     select: Select = "last"
     shared: Overrides = []
     heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
+    picture: Kind = "dots"  # what `dlreg plot` draws if nothing else is asked for
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
     search: Sampler = "random"  # where in the intervals
     prune: bool = False  # whether trials that fall behind the others of their row are cut
-    budgets: Annotated[dict[BudgetName, Budget], Field(min_length=1)]
+    budgets: Annotated[dict[BudgetName, Budget], Field(min_length=1)] = {OWN: Budget()}
 
     @field_validator("columns")
     @classmethod
@@ -112,6 +122,8 @@ class Study(_Part):
         for name in given:
             if name not in METRICS:
                 raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+        if given[0] not in JUDGED:
+            raise ValueError(f"{given[0]} is of all runs of a row together and cannot be judged; begin with another")
         return given
 
 
@@ -154,9 +166,9 @@ def load(path: Path) -> Study:
     except (OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException, ValueError) as error:
         raise UserError(f"{path} cannot be read: {shown(error, 200)}") from None
     if not isinstance(tree, dict):
-        raise UserError(f"{path} is not a study: a mapping with title, source, rows, budgets")
+        raise UserError(f"{path} is not a study: a mapping with rows")
     try:
-        study = Study.model_validate(tree)
+        study = Study.model_validate({"title": path.stem} | tree)
     except ValidationError as error:
         first, *others = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a misspelt key first
         more = f" (and {len(others)} more)" if others else ""
@@ -166,7 +178,7 @@ def load(path: Path) -> Study:
         if label is not None and label not in labels:
             raise UserError(f"{path.name}: {where}: no row is called {label!r}.{did_you_mean(label, labels)}")
     if study.baseline is None and not any(row.against for row in study.rows):
-        raise UserError(f"{path.name}: baseline: give the label of a row, or each row an `against`")
+        study = study.model_copy(update={"baseline": labels[0]})
     if itself := next((row.label for row in study.rows if row.against == row.label), None):
         raise UserError(f"{path.name}: {itself}: against: a row is not compared with itself")
     if twice := [label for label in labels if labels.count(label) > 1]:

@@ -17,7 +17,7 @@ from dlreg.report.spending import Looks
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
 from dlreg.study.cells import Cell, over_seeds
-from dlreg.study.file import Budget, Study, StudyRow, load
+from dlreg.study.file import OWN, Budget, Study, StudyRow, load
 from dlreg.study.overrides import applying, layered, varied
 from dlreg.study.sampling import refuse_missing
 from dlreg.study.spaces import Setting, Space, sampled
@@ -79,6 +79,11 @@ class Plan:
     rows: list[PlannedRow]
     changes: list[str] = field(default_factory=list)  # overrides from the command line
     looks: Looks | None = None  # the seeds are those of the last look, and a row may stop before
+
+    @property
+    def title(self) -> str:
+        """Of the study, and at which of its budgets it is, if it has several to choose from."""
+        return self.study.title + f" (budget {self.budget_name})" * (self.budget_name != OWN)
 
     @property
     def trial_cells(self) -> list[Cell]:

@@ -54,12 +54,12 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         ),
         **{name: text for name, text in extra.items() if text},
     )
-    title = f"{study.id}: {study.title} (budget {planned.budget_name})".removeprefix(": ")
+    title = f"{study.id}: {planned.title}".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
-    return replace(judged, rows=rows, title=title, text=text)
+    return replace(judged, rows=rows, title=title, text=text, picture=study.picture)
 
 
 def wanted(planned: Plan) -> list[Cell]:
