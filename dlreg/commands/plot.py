@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dlreg import ui
 from dlreg.commands.arguments import comparison_parser
-from dlreg.commands.table import collect, write
+from dlreg.commands.output import write
+from dlreg.commands.table import collect
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
-from dlreg.commands.table import write
+from dlreg.commands.output import write
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError
