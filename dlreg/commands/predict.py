@@ -42,5 +42,7 @@ def run(argv: list[str]) -> int:
         print_data(text)
     metrics = found.metrics
     said = f"error {ui.percent(metrics['error'])}" if "error" in metrics else f"squared error {metrics['mse']:.4g}"
+    if errors := [f"{name} {ui.percent(error)}" for name, error in found.attacked.items()]:
+        said += f" ({', '.join(errors)} under attack)"
     ui.err.print(f"{said} of {metrics['samples']:,} samples ({given.select})")
     return 0
