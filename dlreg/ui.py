@@ -42,6 +42,18 @@ def told(numbers: Mapping[str, Any], prefix: str = "") -> str:
     return "—" if found is None else f"{found:.4g}"
 
 
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Callable[[], None]]:
+    """On a terminal a bar over work in so many parts, which moves with every call of what is given; elsewhere nothing."""
+    if not err.is_terminal:
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeRemainingColumn(compact=True), console=err, transient=True) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda: progress.advance(task)
+
+
 class Live:
     """The display of one process: at most one bar for the sweep and one for the run in hand."""
 

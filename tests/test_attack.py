@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import Silent
 from torch import nn
 
 from dlreg.attack.base import Ascent, Ball
@@ -15,10 +16,11 @@ from dlreg.config.compose import compose
 from dlreg.config.schema import LATER
 from dlreg.data.base import Split
 from dlreg.errors import UserError
+from dlreg.report.run_page import run_page
 from dlreg.run.evaluate import evaluate
 from dlreg.run.experiment import Experiment
-from dlreg.run.result import identity, run_id
-from dlreg.run.robust import Attacker
+from dlreg.run.result import identity, read, run_id
+from dlreg.run.robust import Attacker, under_attack
 
 
 def attacker(attack):
@@ -126,6 +128,20 @@ def test_a_run_has_its_ladder_and_reads_the_test_set_once(run):
         rungs = [after[k] for k in ("error", "fgsm_error", "pgd_error", "robust_error")]
         assert rungs == sorted(rungs)
     assert attacked.test_reads == 1
+
+
+def test_page_and_predictions_say_what_the_attack_left(settings, spoken):
+    """As the run measured it; of other data, here the same under another name, as the same attack measures it."""
+    experiment = Experiment.of(settings("epochs=1", "attack=fgsm"))
+    found = experiment.run(Silent())
+    error = found.test["last"]["fgsm_error"]
+    assert error > found.test["last"]["error"]
+    said = f"fgsm {100 * error:.2f} %"
+    assert f"<dt>Under attack</dt><dd>{said}</dd>" in run_page(read(experiment.folder))
+    told = f"error {100 * found.test['last']['error']:.2f} % ({said} under attack) of 360 samples"
+    for words in ([], ["data=digits"]):
+        assert told in spoken("predict", str(experiment.folder), *words)[2]
+    assert under_attack({"_target_": "gone.Attack"}, found.test["last"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,9 @@ def test_command_draws_and_tells(tmp_path, capsys, monkeypatch):
         assert image.size[0] > 1000
     with Image.open(tmp_path / "a" / "b.gif") as image:
         assert image.n_frames == 4
+        frames = [image.seek(i) or image.convert("L").tobytes() for i in (0, image.n_frames - 1)]
+        inked = [sum(byte < 128 for byte in frame) for frame in frames]
+        assert inked[1] > inked[0] + 100  # the paths have grown
 
 
 @pytest.mark.parametrize(

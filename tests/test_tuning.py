@@ -248,7 +248,11 @@ def test_a_study_judged_on_training_loss_is_tuned_on_it():
         ("epochs=1]", "epochs=1, data.val_size=0]", "data.val_size=0 leaves none"),
         ("reg.dropout.p:", "reg.dropuot.p:", "no option of this row has such a key. Did you mean reg.dropout.p"),
         ("reg.dropout.p:", "seed:", "seed is not a thing to tune"),
-        ("interval(0,0.8)", "interval(0,1.8)", "reg.dropout.p="),
+        (
+            "interval(0,0.8)",
+            "interval(0,1.001)",
+            "reg.dropout.p is tuned in 0 to 1.001: reg.dropout.p=1.001 must be less than 1",
+        ),
         (
             '[reg=dropout]\n    tune: {reg.dropout.p: "interval(0,0.8)", ',
             "[reg=none]\n    tune: {",

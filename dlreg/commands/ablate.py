@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
+from dlreg.commands.output import write
 from dlreg.commands.signals import ending_on_signals
 from dlreg.commands.study import dry_run, ended
-from dlreg.commands.table import put, write
+from dlreg.commands.table import put
 from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import margin, seeds_asked, split
 from dlreg.config.options import user_config_dirs
@@ -105,7 +106,7 @@ def _run(plan: Plan, taken: Recipe, given: argparse.Namespace, launch: Executor)
         from dlreg.report.plot import file_of, styled
 
         svg = given.plot.suffix.lower() == ".svg"
-        write(given.plot, file_of(styled(lambda: effects_figure(effects, table)), "svg" if svg else "png"))
+        write(given.plot, file_of(styled(lambda: effects_figure(effects, table)), "svg" if svg else "png"), "--plot")
     return ended(plan, table)
 
 

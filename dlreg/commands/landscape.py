@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path as File
 from typing import Any
 
@@ -10,6 +12,7 @@ from rich.table import Table
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
+from dlreg.commands.output import write
 from dlreg.config import guard
 from dlreg.config.applying import Applying
 from dlreg.config.build import build
@@ -56,15 +59,16 @@ def run(argv: list[str]) -> int:
     numbers = {key: _number(key, words.pop(key, None)) for key in NUMBERS}
     nodes = _nodes(names, words, folders)
     walk = landscape.Walk(int(numbers["steps"]), numbers["noise"], int(numbers["seed"]))
-    paths = {
-        surface: [
-            landscape.descend(label, build("optimizer", node), landscape.SURFACES[surface], walk)
-            for label, node in nodes
-        ]
-        for surface in surfaces
-    }
+    paths: dict[str, list[Any]] = {surface: [] for surface in surfaces}
+    with ui.bar("paths", len(surfaces) * len(nodes)) as advance:
+        for surface, (label, node) in itertools.product(surfaces, nodes):
+            paths[surface].append(landscape.descend(label, build("optimizer", node), landscape.SURFACES[surface], walk))
+            advance()
     ui.out.print(_table(paths, numbers["tolerance"]))
-    for written in _draw(paths, file, gif == "true", numbers["tolerance"]):
+    with suppress(OSError):  # of which the writing will tell
+        file.parent.mkdir(parents=True, exist_ok=True)
+    for written, content in _drawn(paths, file, gif == "true", numbers["tolerance"]):
+        write(written, content)
         ui.out.print(f"wrote {written}", markup=False)
     return 0
 
@@ -133,16 +137,11 @@ def _table(paths: dict[str, list[Any]], tolerance: float) -> Table:
     return table
 
 
-def _draw(paths: dict[str, list[Any]], file: File, gif: bool, tolerance: float) -> list[File]:
-    from dlreg.landscape import figure as landscape_figure
+def _drawn(paths: dict[str, list[Any]], file: File, gif: bool, tolerance: float) -> Iterator[tuple[File, bytes]]:
+    """The picture, and if it is asked for its animation: file and content."""
+    from dlreg.landscape import figure
 
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        landscape_figure.picture(paths, tolerance).savefig(file, dpi=150)
-        files = [file]
-        if gif:
-            files.append(file.with_suffix(".gif"))
-            landscape_figure.animate(paths, tolerance, files[-1])
-    except OSError as error:
-        raise UserError(f"-o {file} cannot be written: {error.strerror or error}") from None
-    return files
+    yield file, figure.still(paths, tolerance, file.suffix.removeprefix("."))
+    if gif:
+        with ui.bar("frames", figure.FRAMES) as advance:
+            yield file.with_suffix(".gif"), figure.animation(paths, tolerance, advance)

@@ -7,7 +7,8 @@ from typing import get_args
 
 from dlreg import ui
 from dlreg.commands.arguments import comparison_parser
-from dlreg.commands.table import collect, write
+from dlreg.commands.output import write
+from dlreg.commands.table import collect
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 from dlreg.report.table import Kind

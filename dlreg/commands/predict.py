@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
-from dlreg.commands.table import write
+from dlreg.commands.output import write
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
 from dlreg.errors import UserError
@@ -42,5 +42,7 @@ def run(argv: list[str]) -> int:
         print_data(text)
     metrics = found.metrics
     said = f"error {ui.percent(metrics['error'])}" if "error" in metrics else f"squared error {metrics['mse']:.4g}"
+    if errors := [f"{name} {ui.percent(error)}" for name, error in found.attacked.items()]:
+        said += f" ({', '.join(errors)} under attack)"
     ui.err.print(f"{said} of {metrics['samples']:,} samples ({given.select})")
     return 0

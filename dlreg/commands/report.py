@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dlreg import ui
 from dlreg.commands.arguments import comparison_parser
-from dlreg.commands.table import collect, write
+from dlreg.commands.output import write
+from dlreg.commands.table import collect
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
 from dlreg.run.result import Result, read_all
@@ -38,8 +39,10 @@ def run(argv: list[str]) -> int:
         write(given.output, study_page(table, pages).encode())
         if runs:
             beside.mkdir(exist_ok=True)
-        for found in runs:
-            _write_run(found, beside / f"{found.run_id}.html", f"../{given.output.name}")
+        with ui.bar("pages", len(runs)) as advance:
+            for found in runs:
+                _write_run(found, beside / f"{found.run_id}.html", f"../{given.output.name}")
+                advance()
     ui.out.print(str(given.output), markup=False)
     return 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import io
 from pathlib import Path
 
 from rich.markup import escape
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
+from dlreg.commands.output import write
 from dlreg.config.build import build
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
@@ -81,6 +83,7 @@ def _print(shown: Card) -> None:
 def _preview(settings: Settings, title: str, path: str) -> None:
     """Training images before and after the augmentations, into a file."""
     import torch
+    from PIL import Image
 
     from dlreg.aug.preview import preview
     from dlreg.context import Context
@@ -99,10 +102,11 @@ def _preview(settings: Settings, title: str, path: str) -> None:
     )
     chain.begin("chain", context)
     sheet = preview(chain, to_unit(sample.x), torch.eye(dataset.classes)[sample.y], title.strip("[]"))
-    try:
-        sheet.save(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--preview {path} cannot be written: {error}") from None
+    buffer, kind = io.BytesIO(), Image.registered_extensions().get(Path(path).suffix.lower())
+    if kind is None:
+        raise UserError(f"--preview {path} cannot be written: it must end as a picture does, .png")
+    sheet.save(buffer, kind)
+    write(Path(path), buffer.getvalue(), "--preview")
     for remark in chain.remarks():
         ui.err.print(remark, markup=False)
 
@@ -114,8 +118,7 @@ def _curve(settings: Settings, plot: str | None) -> None:
     ui.out.print(f"  multiplier of optimizer.lr over {epochs} epochs of {STEPS} updates")
     ui.out.print("\n".join(bars(curve(schedule, epochs, WIDTH)[1], HEIGHT)) + "\n", markup=False)
     if plot:
-        try:
-            save_png(Path(plot), f"schedule={node['name']}", *curve(schedule, epochs, 2000))
-        except OSError as error:
-            raise UserError(f"--plot {plot} cannot be written: {error.strerror or error}") from None
+        buffer = io.BytesIO()
+        save_png(buffer, f"schedule={node['name']}", *curve(schedule, epochs, 2000))
+        write(Path(plot), buffer.getvalue(), "--plot")
         ui.err.print(f"wrote {plot}")

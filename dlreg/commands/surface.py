@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlreg import ui
 from dlreg.commands.arguments import Parser
-from dlreg.commands.table import write
+from dlreg.commands.output import write
 from dlreg.errors import UserError
 
 if TYPE_CHECKING:
@@ -111,10 +111,12 @@ def _measured(
         return evaluate(model, few, opened.criterion, autocast(opened.settings))
 
     found, started = [], time.monotonic()
-    for point in walk(opened.model, directions, places, measure):
-        found.append(point)
-        if len(found) == 1:
-            ui.err.print(f"{len(places)} points, about {(time.monotonic() - started) * len(places):.0f} s")
+    with ui.bar("points", len(places)) as advance:
+        for point in walk(opened.model, directions, places, measure):
+            found.append(point)
+            advance()
+            if len(found) == 1:
+                ui.err.print(f"{len(places)} points, about {(time.monotonic() - started) * len(places):.0f} s")
     return found
 
 

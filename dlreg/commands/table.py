@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dlreg import durable, ui
+from dlreg import ui
 from dlreg.commands.arguments import comparison_parser
+from dlreg.commands.output import write
 from dlreg.commands.words import columns_of, named, planned, seeds_asked
 from dlreg.config.options import user_config_dirs
 from dlreg.display import print_data
@@ -117,18 +118,6 @@ def _runs(paths: Sequence[Path], by: str | None) -> list[Result]:
     if not results:
         raise UserError(f"no runs in {', '.join(map(str, paths))}; `dlreg train` makes one")
     return results
-
-
-def write(path: Path, content: bytes) -> None:
-    """To a file that a user named.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        durable.write_atomic(path, content)
-    except OSError as error:
-        raise UserError(f"-o {path} cannot be written: {error.strerror}") from None
 
 
 def _of_study(name: str, given: argparse.Namespace, folders: list[str], conditions: Sequence[Condition]) -> Table:

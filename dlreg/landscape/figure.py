@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path as File
+import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from PIL import Image
 
 from dlreg.landscape.surfaces import SURFACES, Path, Surface
 
@@ -20,6 +21,7 @@ STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FLOOR = 1e-12  # the least loss drawn
 FRAMES = 40
+EACH = 125  # milliseconds of a frame
 
 
 def picture(paths: dict[str, list[Path]], tolerance: float) -> Figure:
@@ -37,22 +39,43 @@ def picture(paths: dict[str, list[Path]], tolerance: float) -> Figure:
     return figure
 
 
-def animate(paths: dict[str, list[Path]], tolerance: float, file: File) -> None:
-    """The same picture as it comes about; frames lie at steps that grow geometrically, since most happens early."""
-    figure = picture(paths, tolerance)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not for every frame
-    lines = [[line for line in axis.lines if line.get_gid() == "path"] for axis in figure.axes]
-    drawn = [(line, np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for group in lines for line in group]
-    longest = max(len(x) for _, x, _ in drawn)
-    stops = np.unique(np.geomspace(1, longest, FRAMES).astype(int))
+def still(paths: dict[str, list[Path]], tolerance: float, style: str) -> bytes:
+    """The picture as the content of a file, png, pdf or svg."""
+    buffer = io.BytesIO()
+    picture(paths, tolerance).savefig(buffer, format=style, dpi=150)
+    return buffer.getvalue()
 
-    def frame(stop: int) -> list[Line2D]:
+
+def animation(paths: dict[str, list[Path]], tolerance: float, advance: Callable[[], None]) -> bytes:
+    """The picture as it comes about, a GIF; frames lie at steps that grow geometrically, since most happens early.
+
+    All that does not move is drawn once; a frame is that, and the paths so far, and the legend over them again.
+    """
+    figure = picture(paths, tolerance)
+    figure.set_dpi(60)
+    canvas = FigureCanvasAgg(figure)
+    lines = [line for axis in figure.axes for line in axis.lines if line.get_gid() == "path"]
+    drawn = [(line, np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in lines]
+    for line in lines:
+        line.set_animated(True)
+    canvas.draw()
+    ground = canvas.copy_from_bbox(figure.bbox)
+    frames = []
+    for stop in np.geomspace(1, max(len(x) for _, x, _ in drawn), FRAMES).astype(int):
+        canvas.restore_region(ground)
         for line, x, y in drawn:
             line.set_data(x[:stop], y[:stop])
-        return [line for line, _, _ in drawn]
-
-    FuncAnimation(figure, frame, frames=[*stops, *[longest] * 8], blit=False).save(file, PillowWriter(fps=8), dpi=60)
+            figure.draw_artist(line)
+        for axis in figure.axes:
+            if legend := axis.get_legend():
+                figure.draw_artist(legend)
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+        advance()
+    palette = frames[-1].quantize(256)
+    first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    buffer, pause = io.BytesIO(), [EACH] * len(others) + [8 * EACH]
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=pause, loop=0)
+    return buffer.getvalue()
 
 
 def _contours(axis: Axes, name: str, surface: Surface) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dlreg.config.compose import compose
@@ -15,6 +15,7 @@ from dlreg.run.parts import load, make_data
 from dlreg.run.predictions import Predictions
 from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Select
+from dlreg.run.robust import Attacker, under_attack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,12 @@ class Predicted:
     predictions: Predictions
     names: Sequence[str]
     metrics: dict[str, Any]
+    attack: dict[str, Any]  # of the run
+
+    @property
+    def attacked(self) -> dict[str, float | None]:
+        """The errors under the run's attack, from `fgsm` up to `robust`; empty if it has none."""
+        return under_attack(self.attack, self.metrics)
 
     def frame(self) -> pd.DataFrame:
         """`index, true, predicted` and a column of probabilities for each class; values are numbered if there are several."""
@@ -58,8 +65,10 @@ def predicted(run: str, words: Sequence[str], folders: Sequence[str] = (), selec
     root = next((word.partition("=")[2] for word in words if word.startswith("data.root=")), None)
     other = any(word.startswith("data=") for word in words)
     opened = reopen(run, select, None if other else root)
-    if not words:
-        return _of(opened, opened.test)
+    if not words:  # what was measured under attack need not be measured again
+        found = _of(opened, opened.test)
+        measured = (opened.result.test or {}).get(select) or {}
+        return replace(found, metrics={**measured, **found.metrics})
     settings = _elsewhere(opened, words, folders)
     dataset, shape = load(settings.data), tuple(opened.data.shape)
     if tuple(dataset.test.x.shape[1:]) != shape or dataset.test.x.dtype != opened.data.train.x.dtype:
@@ -73,7 +82,9 @@ def predicted(run: str, words: Sequence[str], folders: Sequence[str] = (), selec
         raise UserError(
             f"data={settings.data['name']} has {dataset.classes} classes, and the run knows {opened.data.classes}"
         )
-    return _of(opened, make_data(settings, dataset).test.open())
+    split = make_data(settings, dataset).test.open()
+    found, (errors, _) = _of(opened, split), Attacker.of(settings, opened.criterion).errors(opened.model, split)
+    return replace(found, metrics=found.metrics | errors)
 
 
 def as_csv(found: Predicted) -> str:
@@ -86,7 +97,7 @@ def as_csv(found: Predicted) -> str:
 
 def _of(opened: Opened, split: Split) -> Predicted:
     found, metrics = opened.predict(split)
-    return Predicted(found, opened.names, metrics)
+    return Predicted(found, opened.names, metrics, opened.settings.attack)
 
 
 def _elsewhere(opened: Opened, words: Sequence[str], folders: Sequence[str]) -> Settings:

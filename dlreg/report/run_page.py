@@ -20,6 +20,7 @@ from dlreg.report.table import curve
 from dlreg.run.predictions import Predictions, predictions
 from dlreg.run.reopen import Opened, reopen
 from dlreg.run.result import Result, figure_of
+from dlreg.run.robust import under_attack
 from dlreg.ui import percent
 
 MOST = 20  # classes whose confusions fit a page
@@ -55,10 +56,12 @@ def _summary(result: Result) -> list[tuple[str, str]]:
         return [("Outcome", outcome(result)), *(("Note", text) for text in result.remarks)]
     last, best = result.test["last"], result.test["best_val"]
     assert last
+    attacked = under_attack(result.config["attack"], last)
     figure = figure_of(last)
     name, shown = ("error", percent) if figure == "error" else ("squared error", "{:.4g}".format)
     found = {
         f"Test {name}": shown(last[figure]),
+        "Under attack": ", ".join(f"{rung} {percent(error)}" for rung, error in attacked.items()),
         "At the best epoch on validation": shown(best[figure]) if best else "",
         f"Training {name}": shown(result.train[figure]),
         "Time": f"{result.seconds or 0.0:.1f} s for {len(result.history)} epochs",

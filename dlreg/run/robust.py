@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +88,15 @@ class Attacker:
         with self.cast:
             outputs = model(x)
         return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
+
+
+def under_attack(node: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Of the metrics of a run with this attack: `fgsm`, `pgd`, `robust`, the rungs of its ladder, and the errors there."""
+    try:
+        rungs = build("attack", node).rungs
+    except UserError:  # of somebody's own, whose code is not there any more
+        return {}
+    return {rung.removesuffix("_error"): metrics[rung] for rung in rungs if rung in metrics}
 
 
 def check_attack(settings: Settings, data: Data) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 from dlreg.context import Progress
 
@@ -30,7 +31,7 @@ def bars(values: list[float], height: int) -> list[str]:
     return lines
 
 
-def save_png(path: Path, title: str, epochs: list[float], values: list[float]) -> None:
+def save_png(path: Path | BinaryIO, title: str, epochs: list[float], values: list[float]) -> None:
     """Draw the curve into a file."""
     from matplotlib.figure import Figure
 

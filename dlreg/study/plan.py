@@ -20,7 +20,7 @@ from dlreg.study.cells import Cell, over_seeds
 from dlreg.study.file import OWN, Budget, Study, StudyRow, load
 from dlreg.study.overrides import applying, layered, varied
 from dlreg.study.sampling import refuse_missing
-from dlreg.study.spaces import Setting, Space, sampled
+from dlreg.study.spaces import Interval, Setting, Space, sampled
 from dlreg.study.tuning import Criterion, Search, Trial
 
 
@@ -187,6 +187,9 @@ def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Seq
             f"prune=true needs a number that each epoch has, and {criterion.name} chooses: "
             "judge an error, or a squared error, on validation"
         )
+    for key, interval in space.items():
+        if isinstance(interval, Interval):
+            _refuse_beyond(key, interval, words, config_dirs)
     prune = criterion.curve if study.prune else None
     search = Search(space, study.trials or 0, study.search, study.tune_seeds[0], criterion, made, prune)
     if sampled(space):
@@ -194,6 +197,14 @@ def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Seq
         if not study.trials:
             raise UserError(f"{next(iter(space))} is tuned in an interval: say how often, trials=20")
     return search
+
+
+def _refuse_beyond(key: str, interval: Interval, words: tuple[str, ...], config_dirs: Sequence[str]) -> None:
+    """Refuse an interval of which an end is no value of the key, whichever values will be drawn."""
+    try:
+        varied(words, [(f"{key}={interval.text(end)}",) for end in (interval.low, interval.high)], config_dirs)
+    except UserError as error:
+        raise UserError(f"{key} is tuned in {interval}: {error}") from None
 
 
 def _matters(word: str) -> bool:
