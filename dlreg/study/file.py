@@ -109,6 +109,7 @@ class Study(_Part):
     shared: Overrides = []
     heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
     picture: Kind = "dots"  # what `dlreg plot` draws if nothing else is asked for
+    ranked: bool = False  # rows by their first column, and not as they stand in the file
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
