@@ -247,7 +247,7 @@ budgets:"""
     assert table(planned, margin=0.25).margin == 0.25
 
 
-@pytest.mark.parametrize("column", ["test_error", "accuracy"])
+@pytest.mark.parametrize("column", ["test_error", "accuracy, test_error"])
 def test_a_ranked_study_has_its_best_row_first_whatever_row_asks_for_more_seeds(make, column):
     none, dropout = (line for line in STUDY.splitlines() if "label" in line)
     turned = STUDY.replace(f"{none}\n{dropout}", f"{dropout}\n{none}")
