@@ -36,6 +36,7 @@ usage: dlreg COMMAND [ARGUMENTS]
   dlreg table                                                      what came out, side by side
 
 `dlreg COMMAND --help` says more. Shell completion: eval "$(dlreg -sc install=bash)"
+(after bashcompinit in zsh too; in fish: dlreg -sc install=fish | source)
 """
 
 

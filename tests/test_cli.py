@@ -1,6 +1,7 @@
 """The real entry point, as a user meets it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,6 +242,24 @@ def test_completion(monkeypatch, capfd):
     for command in ("study", "table", "plot", "report"):
         assert complete(f"dlreg {command} mnist_r", monkeypatch, capfd) == ["mnist_regularizers"]
     assert complete("dlreg list optim", monkeypatch, capfd) == ["optimizer"]
+
+
+IN_A_SHELL = {
+    "bash": 'eval "$(dlreg -sc install=bash)"; COMP_LINE="dlreg ta" COMP_CWORD=1; hydra_bash_completion; echo $COMPREPLY',
+    "fish": 'dlreg -sc install=fish | source; complete -C "dlreg ta"',
+}
+
+
+@pytest.mark.parametrize("shell", IN_A_SHELL)
+def test_a_shell_completes(shell, tmp_path, monkeypatch):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    command = tmp_path / "dlreg"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m dlreg "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    done = subprocess.run([shell, "-c", IN_A_SHELL[shell]], capture_output=True, text=True)
+    assert done.stdout.split() == ["table"], done.stderr
 
 
 def test_list_and_show(dlreg):

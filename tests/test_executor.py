@@ -205,3 +205,14 @@ def test_ctrl_c_says_that_cluster_jobs_go_on(capfd, tmp_path, monkeypatch, targe
     assert capfd.readouterr().err.strip().endswith(f"To stop them: {said}")
     launcher._tell_under_way("hydra_plugins.hydra_joblib_launcher.joblib_launcher", tmp_path)
     assert capfd.readouterr().err == ""
+
+
+def test_a_sweep_rehearses_each_kind_of_run_once(spoken, monkeypatch):
+    """And none of its runs does so again; what is run alone does."""
+    rehearsed = []
+    for place in ("dlreg.study.cells.rehearse", "dlreg.run.experiment.rehearse"):
+        monkeypatch.setattr(place, lambda settings, data: rehearsed.append((list(settings.reg), settings.seed)))
+    assert spoken("train", "-m", "reg=none,l2", "seed=1,2", *SMALL)[0] == 0
+    assert rehearsed == [([], 0), (["l2"], 0)]
+    assert spoken("train", "seed=3", *SMALL)[0] == 0
+    assert rehearsed[2:] == [([], 3)]

@@ -105,10 +105,11 @@ class Experiment:
         """The sets of the run, on its device. Raises UserError: they are not there, or not what they should be."""
         return make_data(self.settings, load(self.settings.data))
 
-    def run(self, report: Report) -> Result:
+    def run(self, report: Report, rehearsed: bool = False) -> Result:
         """Run the experiment, or return its result if it is there already; continue it if it was cut short.
 
-        A failure or a divergence is a Result too. What the user must mend is refused before anything is written.
+        A failure or a divergence is a Result too. What the user must mend is refused before anything is written: unless
+        the experiment was `rehearsed` with another seed, as those of a sweep are, it is rehearsed first.
 
         Raises:
             UserError: bad input. Busy: another process has it, or took it over.
@@ -118,7 +119,8 @@ class Experiment:
             return earlier
         refuse_held(self.folder)  # before data are loaded for nothing
         data = self.data()
-        rehearse(self.settings, data)
+        if not rehearsed:
+            rehearse(self.settings, data)
         set_threads(self.settings, data)
         with Claim(self.folder) as claim:
             durable.tidy(self.folder)

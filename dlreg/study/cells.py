@@ -28,6 +28,7 @@ class Cell:
     overrides: tuple[str, ...]
     experiment: Experiment
     watch: Watch | None = None  # of a trial: who may cut it
+    rehearsed: bool = False  # by the command that runs it, before the first of its cells
 
     def __str__(self) -> str:
         return " ".join(self.overrides)
@@ -57,11 +58,12 @@ class Cell:
         """
         experiment = self.experiment
         if self.watch is None:
-            return experiment.run(report)
+            return experiment.run(report, self.rehearsed)
         if self.cut and not experiment.settings.rerun:  # on another tuning seed, meanwhile
             return replace(experiment.result(), message="its trial was cut on another seed")
         try:
-            return experiment.run(self.watch.over(report, experiment.folder, experiment.settings.epochs))
+            watched = self.watch.over(report, experiment.folder, experiment.settings.epochs)
+            return experiment.run(watched, self.rehearsed)
         except Cut:
             return experiment.result()
 
@@ -86,6 +88,7 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     """
     todo = [c for c in cells if not c.experiment.earlier() and (c.experiment.settings.rerun or not c.cut)]
     _rehearse(todo)
+    todo = [replace(cell, rehearsed=True) for cell in todo]
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
     results = [c.experiment.folder / "result.json" for c in cells]
     with _displayed(bool(cells[0].experiment.settings.progress)) as live:
