@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from dlreg.report.folds import overlap
 from dlreg.report.metrics import Select
@@ -69,6 +70,7 @@ class Table:
     text: str = ""
     test: str = ""  # by which the verdicts were given
     by: str | None = None  # the column that cuts the rows into blocks, each judged by itself
+    effects: dict[str, Any] | None = None  # of an ablation, as data
     target: float | None = None  # validation error, in percent, to which epochs and seconds are counted
 
     def begins(self, i: int) -> bool:
