@@ -81,18 +81,18 @@ class Live:
                 self.progress.remove_task(task)
 
     @contextmanager
-    def sweep(self, total: int, count_done: Callable[[], int]) -> Iterator[None]:
-        """A bar over the runs of a sweep, by counting results: it works for every launcher."""
+    def sweep(self, total: int, standing: Callable[[], tuple[int, str]]) -> Iterator[None]:
+        """A bar over the runs of a sweep. `standing` looks into their folders: it works for every launcher."""
         self.in_sweep = True
         if self.progress is None:
             yield
             return
-        task, stop = self.progress.add_task("sweep", total=total, note=f"0/{total}"), threading.Event()
+        task, stop = self.progress.add_task("sweep", total=total, note=""), threading.Event()
 
         def watch() -> None:
             while not stop.wait(0.3):
-                done = count_done()
-                self.progress.update(task, completed=done, note=f"{done}/{total}")  # type: ignore[union-attr]
+                done, note = standing()
+                self.progress.update(task, completed=done, note=note)  # type: ignore[union-attr]
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()

@@ -253,6 +253,13 @@ def test_run_once_then_every_format_from_the_same_runs(ablate, tmp_path):
     found = json.loads((tmp_path / "t.json").read_text())
     assert {"In words", "Ablation", "Effects"} <= set(found["protocol"])
     assert len({run for row in found["rows"] for run in row["runs"]}) == 8
+    effects = found["effects"]
+    (without,) = (row for row in found["rows"] if row["label"]["method"].startswith("all but dropout"))
+    gain = effects["beside"]["dropout"]
+    assert gain["verdict"] and gain["stat"]["mean"] == pytest.approx(without["difference"]["stat"]["mean"])
+    shares = sum(stat["mean"] for stat in effects["shares"].values())
+    assert shares == pytest.approx(effects["total_of_shares"]["mean"])  # Shapley's shares are all of it
+    assert {*map(frozenset, (i["words"] for i in effects["interactions"]))} == {frozenset(("dropout", "l2"))}
     status, out, _ = ablate("reg=dropout", "reg.dropout.p=0.3", "seeds=2")
     assert status == 0 and re.search(r"dropout +beside the others.+\n.+alone", out)
 

@@ -13,6 +13,7 @@ from dlreg.run import claim
 from dlreg.run.claim import Busy, Claim, Watch
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import read
+from dlreg.study.cells import Standing
 
 
 @pytest.fixture
@@ -200,3 +201,16 @@ def test_of_many_at_once_one_has_it_each_time_though_holders_are_killed(tmp_path
         codes = [ended(child) for child in children]
         assert set(codes) <= {0, 3, -signal.SIGKILL}, codes
     assert {int(line) for line in log.read_text().split()} == set(range(6))
+
+
+def test_how_far_a_sweep_is(tmp_path):
+    """Whoever runs its runs: what is in hand is known by its claim, what is over by its result."""
+    done, failed, lost, running, waiting = folders = [tmp_path / name for name in "abcde"]
+    for folder in (done, failed):
+        folder.mkdir()
+        (folder / "result.json").touch()
+    standing = Standing(folders, {failed, lost})
+    with Claim(running):
+        assert standing.now() == (3, "1/5 done, 1 running, 2 failed")
+    assert standing.now() == (3, "1/5 done, 0 running, 2 failed")
+    assert Standing([waiting]).now() == (0, "0/1 done, 0 running")

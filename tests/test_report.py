@@ -207,7 +207,7 @@ def test_layers_by_hand():
     with torch.no_grad():
         net[0].bias[:2] = -100
     first, relu, last = layers(net, batch)
-    assert (first.name, relu.name, last.name) == ("0", "1", "2") and relu.dead == pytest.approx(2 / 5)
+    assert (first.name, relu.name, last.name) == ("0", "1 (ReLU)", "2") and relu.dead == pytest.approx(2 / 5)
     hidden = net[:2](batch.x).detach()
     error = net[2](hidden).softmax(1).detach() - torch.eye(3)[batch.y]
     assert last.gradient == pytest.approx(float((error.T @ hidden / 30).norm()), rel=1e-5)

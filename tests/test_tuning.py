@@ -1,9 +1,11 @@
 """Tuning: spaces, samplers, what chooses, as many trials for every row, the same points again, the expected best of n."""
 
+import io
 import itertools
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from results import result as fake
 from test_plan import STUDY, make  # noqa: F401
@@ -251,7 +253,7 @@ def test_a_study_judged_on_training_loss_is_tuned_on_it():
         (
             "interval(0,0.8)",
             "interval(0,1.001)",
-            "reg.dropout.p is tuned in 0 to 1.001: reg.dropout.p=1.001 must be less than 1",
+            "p is tuned in 0 to 1.001: reg.dropout.p=1.001 must be less than 1",
         ),
         (
             '[reg=dropout]\n    tune: {reg.dropout.p: "interval(0,0.8)", ',
@@ -341,6 +343,9 @@ def test_tune_from_the_command_line(dlreg, tmp_path):
     content = json.loads(dlreg("table", str(kept), "--format", "json")[1])
     assert [row["label"]["method"] for row in content["rows"]] == ["none", "dropout"]
     assert [len(row["tuning"]["best_of"]) for row in content["rows"]] == [2, 2]
+    best = [row["tuning"]["best_of"] for row in content["rows"]]
+    frame = pd.read_csv(io.StringIO(dlreg("table", str(kept), "--format", "csv")[1]))
+    assert frame[["tuning_expected_best_1", "tuning_expected_best_2"]].to_numpy() == pytest.approx(np.array(best))
     assert dlreg("plot", str(kept), "--kind", "tuning", "-o", "t.svg")[0] == 0
     assert ">dropout<" in (tmp_path / "t.svg").read_text()
     status, out, _ = dlreg("study", str(kept), "trials=3", "--dry-run")

@@ -123,4 +123,4 @@ def _judged(plan: Plan, names: Sequence[str], listed: bool) -> tuple[Table, Effe
     against_none = table(other) if other else None
     of = effects(found, names, rows(names, len(plan.rows) == 2 ** len(names)), against_none)
     lines = words(of, listed)
-    return replace(found, title=plan.study.title, protocol=lines | found.protocol | lines), of
+    return replace(found, title=plan.study.title, protocol=lines | found.protocol | lines, effects=of.as_data()), of

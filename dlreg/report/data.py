@@ -24,7 +24,7 @@ def frame(table: Table) -> pd.DataFrame:
     """One row for each of the table's, one column for each number: to go on with in a notebook."""
     import pandas as pd  # a third of a second: only when asked for
 
-    flat = []
+    flat, trials = [], max((len(row.tuning.tried) for row in table.rows if row.tuning), default=0)
     for row in table.rows:
         values: dict[str, Any] = {key: row.label.get(key, "") for key in table.columns}
         for name in table.metrics:
@@ -40,6 +40,10 @@ def frame(table: Table) -> pd.DataFrame:
         values |= {name: getattr(change, name, None) for name in _VERDICT} | {"against": row.against}
         values |= {"baseline": row.baseline, "best": row.best}
         values |= {status: row.status.get(status, 0) for status in STATUSES}
+        for n in range(trials):
+            values[f"tuning_expected_best_{n + 1}"] = (
+                row.tuning.best[n] if row.tuning and n < len(row.tuning.best) else None
+            )
         for name in published_metrics(table):
             of_paper = row.published.get(name)
             values |= {f"published_{name}": getattr(of_paper, "value", None)}
@@ -76,6 +80,7 @@ def to_json(table: Table) -> str:
     ]
     content: dict[str, Any] = {"title": table.title, "text": table.text, "columns": table.columns, "rows": rows}
     content |= {"by": table.by, "target": table.target}
+    content |= {"effects": table.effects} if table.effects else {}
     text = json.dumps(content | {"protocol": table.protocol}, indent=1, allow_nan=False, ensure_ascii=False)
     return "".join(c if printable(c) == c else json.dumps(c)[1:-1] for c in text)
 

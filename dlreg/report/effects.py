@@ -6,8 +6,9 @@ Everything is a *gain* in the unit of the judged number: positive where the word
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,21 @@ class Effects:
     total: Gain  # all against none
     factorial: Factorial | None = None
     why_not: str = ""  # every combination was planned, and yet there is no `factorial`, because ...
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON: what each word gains beside the others and alone, all together, and over every combination."""
+        gains = {"beside": self.beside, "alone": self.alone}
+        found: dict[str, Any] = {
+            "metric": self.metric,
+            "total": asdict(self.total),
+            **{name: {word: asdict(gain) for word, gain in of.items()} for name, of in gains.items()},
+        }
+        if f := self.factorial:
+            for name, stats in (("shares", f.shares), ("main", f.main)):
+                found[name] = {word: asdict(stat) for word, stat in stats.items()}
+            found["total_of_shares"] = asdict(f.total)
+            found["interactions"] = [{"words": list(both), **asdict(stat)} for both, stat in f.interactions.items()]
+        return found
 
     @property
     def title(self) -> str:

@@ -66,9 +66,9 @@ def _dots(table: Table) -> Markup | None:
     for i, ((_, stat), found) in enumerate(zip(rows, seeds, strict=True)):
         if stat.low is not None and stat.high is not None:
             chart.line([(max(stat.low, low), i), (min(stat.high, high), i)])
+        chart.dot(stat.mean, i, 5)
         for value in found:
-            chart.dot(value, i, 1.8, 1)
-        chart.dot(stat.mean, i, 4)
+            chart.dot(value, i, 2.6, 1)
     return chart.svg(names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from dlreg.report.folds import overlap
 from dlreg.report.metrics import Select
@@ -73,6 +73,7 @@ class Table:
     test: str = ""  # by which the verdicts were given
     by: str | None = None  # the column that cuts the rows into blocks, each judged by itself
     picture: Kind = "dots"  # that suits it
+    effects: dict[str, Any] | None = None  # of an ablation, as data
     target: float | None = None  # validation error, in percent, to which epochs and seconds are counted
 
     def begins(self, i: int) -> bool:

@@ -38,11 +38,15 @@ class Tuning:
         """The expected best of n = 1 ... N trials. Of trials that build on each other: the best of the first n."""
         return np.minimum.accumulate(self.scores) if self.adaptive else expected_best(self.scores)
 
+    @property
+    def best(self) -> list[float | None]:
+        """`best_of` as data; None while every trial may be one that diverged or was cut."""
+        return [value if math.isfinite(value) else None for value in self.best_of.tolist()]
+
     def as_data(self) -> dict[str, Any]:
         """For JSON: every trial, and the curve."""
-        best = [value if math.isfinite(value) else None for value in self.best_of.tolist()]
         return {"quantity": self.quantity, "adaptive": self.adaptive, "trials": [asdict(t) for t in self.tried],
-                "best_of": best}  # fmt: skip
+                "best_of": self.best}  # fmt: skip
 
 
 def weights(trials: int, n: int) -> np.ndarray:

@@ -167,6 +167,12 @@ def refuse_held(folder: Path) -> Owner | None:
     return owner
 
 
+def in_hand(folder: Path) -> bool:
+    """Whether a process has it now, as far as can be known at once: of another machine's owner its fence."""
+    owner = last(folder)
+    return owner is not None and owner.fence(folder).exists() and not owner.died()
+
+
 def abandoned(folder: Path) -> bool:
     """Whether the owner shows no sign of life. One on this machine does so at once, of another one is awaited."""
     watch, first = Watch(), None

@@ -48,6 +48,7 @@ def layers(model: nn.Module, batch: Split, criterion: Callable[..., Tensor] = F.
     """
     watched = [*weight_layers(model), *activations(model)]
     names = {module: plain_name(name) for name, module in model.named_modules()}
+    names |= {module: f"{names[module]} ({type(module).__name__})" for module in activations(model)}
     outputs: dict[nn.Module, Tensor] = {}
     handles = [m.register_forward_hook(lambda m, _, out: outputs.__setitem__(m, out.detach())) for m in watched]
     try:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dlreg import ui
@@ -90,13 +90,30 @@ def run_cells(cells: Sequence[Cell], launch: Launch, told: Callable[[Result], st
     _rehearse(todo)
     todo = [replace(cell, rehearsed=True) for cell in todo]
     ui.err.print(f"{len(cells)} runs: {len(cells) - len(todo)} finished before, {len(todo)} to do")
-    results = [c.experiment.folder / "result.json" for c in cells]
+    standing = Standing([c.experiment.folder for c in cells])
     with _displayed(bool(cells[0].experiment.settings.progress)) as live:
         live.shared = frozenset.intersection(*(frozenset(c.overrides) for c in cells))
-        with live.sweep(len(cells), lambda: sum(path.exists() for path in results)):
+        with live.sweep(len(cells), standing.now):
             for number, (cell, found) in enumerate(_shared(todo, launch), start=1):
                 line = told(found) if isinstance(found, Result) else f"failed: {found}"
+                if not isinstance(found, Result) or found.status == "failed":
+                    standing.failed.add(cell.experiment.folder)
                 ui.err.print(f"[{number}/{len(todo)}] {live.label(cell.overrides)}: {line}", markup=False)
+
+
+@dataclass
+class Standing:
+    """How far a sweep is, whoever runs its runs: processes of this command, a launcher's, or other commands in the folder."""
+
+    folders: Sequence[Path]
+    failed: set[Path] = field(default_factory=set)  # as far as this command was told
+
+    def now(self) -> tuple[int, str]:
+        """`(runs that are over, "3/12 done, 2 running, 1 failed")`."""
+        open_ = [folder for folder in self.folders if not (folder / "result.json").exists()]
+        over, running = {*self.folders} - {*open_}, sum(map(claim.in_hand, open_))
+        note = f"{len(over - self.failed)}/{len(self.folders)} done, {running} running"
+        return len(over | self.failed), note + f", {len(self.failed)} failed" * bool(self.failed)
 
 
 def _shared(todo: Sequence[Cell], launch: Launch) -> Iterator[tuple[Cell, Result | str]]:
