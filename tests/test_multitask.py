@@ -155,6 +155,21 @@ def test_a_copy_has_a_trunk_of_its_own():
     assert torch.equal(other.answer("parity", x), before)
 
 
+SHARE_NOTHING = [
+    ["model=linear"],
+    ["freeze=[layers.1]"],
+    ["reg.multitask.sharing=soft", "reg.multitask.tie=0"],
+]
+
+
+@pytest.mark.parametrize("words", SHARE_NOTHING)
+def test_tasks_that_share_nothing_are_remarked_on(words, run):
+    """And are without effect: the classes are learnt as they are alone."""
+    shared, alone = run("reg=multitask", *words), run(*(word for word in words if "multitask" not in word))
+    assert "multitask changed nothing: the tasks share no layer that is trained" in shared.remarks
+    assert {k: shared.test["last"][k] for k in alone.test["last"]} == alone.test["last"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

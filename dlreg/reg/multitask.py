@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlreg.errors import UserError
 from dlreg.hyper import NonNegative
-from dlreg.model.blocks import acting, plain_name
+from dlreg.model.blocks import acting, plain_name, weight_layers
 from dlreg.model.tasks import QUESTIONS, Task, Tasks
 from dlreg.passes import frozen_statistics
 from dlreg.reg.base import Regularizer
@@ -28,8 +28,8 @@ class MultiTask(Regularizer):
     `sharing=soft`: each task has layers of its own, which begin as copies, and $(tie / 2) ||w - w_t||^2$ draws them to those
     of the first (Duong, Cohn, Bird, Cook 2015, https://aclanthology.org/P15-2139). Techniques inside layers, such as
     dropout, act in those of the first task only. The errors of each task stand beside those of the classes
-    (`--columns test_error,parity_error`). A step costs a pass for each task; running moments of shared layers
-    follow the first.
+    (`--columns test_error,parity_error`), but not of a committee. A step costs a pass for each task; running moments of shared
+    layers follow the first.
     """
 
     needs_classes = True
@@ -59,11 +59,15 @@ class MultiTask(Regularizer):
         shape = () if self.context.samples is None else tuple(self.context.samples.shape[1:])
         if "rotation" in self.asked and (len(shape) != 3 or shape[1] != shape[2]):
             raise UserError(f"reg.{self.name}.tasks: rotation needs square images; a sample has the shape {shape}")
+        trained = any(layer.weight.requires_grad for layer in weight_layers(model)[:-1])
+        self.shares = trained and (self.sharing == "hard" or self.tie > 0)
         return Tasks(model, list(self.asked), self.sharing == "soft", self.generator) if self.asked else model
 
     def remark(self) -> str | None:
         """When it adds nothing."""
-        return None if self.asked else f"{self.name} has weight 0"
+        if not self.asked:
+            return f"{self.name} has weight 0"
+        return None if self.shares else f"{self.name} changed nothing: the tasks share no layer that is trained"
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """The weighted losses of the other tasks, and the distances of their layers."""
