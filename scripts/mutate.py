@@ -37,7 +37,7 @@ PARTS = {  # file -> the tests that answer for it
     "reg/penalties.py": ["test_reg", "test_together"],
     "reg/maxnorm.py": ["test_reg", "test_together"],
     "reg/dropout.py": ["test_reg_noise", "test_together"],
-    "reg/weight_decay.py": ["test_reg", "test_together", "test_optimizer"],
+    "reg/weight_decay.py": ["test_reg", "test_together", "test_optimizer", "test_optimizer_exact"],
     "report/stats.py": VERDICTS,
     "report/dunnett.py": VERDICTS,
     "report/contrasts.py": VERDICTS,
