@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlreg.report.plot import Kind
-    from dlreg.report.table import Table
+    from dlreg.report.table import Kind, Table
     from dlreg.run.result import Result, Select
 
 
@@ -123,8 +122,8 @@ def table(*words: str | Path, config_dir: str | Path | None = None, **options: A
     return Shown(collect(given, _folders(config_dir)))
 
 
-def plot(shown: Shown | str | Path, kind: Kind = "dots") -> Figure:
-    """`dlreg plot --kind KIND`: curves, dots or sweep, of a table or of the runs that `dlreg.table` would compare."""
+def plot(shown: Shown | str | Path, kind: Kind | None = None) -> Figure:
+    """`dlreg plot --kind KIND`: curves, dots, sweep ... of a table or of the runs that `dlreg.table` would compare."""
     from dlreg.report.plot import figure
 
     return figure((shown if isinstance(shown, Shown) else table(shown)).table, kind)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model lies, which need not have a weight."""
+    return next(itertools.chain(model.parameters(), model.buffers())).device
 
 
 @contextmanager

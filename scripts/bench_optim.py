@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 import torch
-from bench_loop import fake_mnist, timed
+from bench_loop import fake_mnist
+from bench_time import timed
 
 from dlreg.config.build import build
 from dlreg.config.compose import compose

@@ -28,7 +28,11 @@ VERDICTS = ["test_stats", "test_verdicts", "test_contrasts", "test_images", "tes
 KEEPING = ["test_durable", "test_identity", "test_corrupt", "test_experiment"]
 PARTS = {  # file -> the tests that answer for it
     "run/loop.py": TRAINING,
-    "run/fitter.py": [*TRAINING, "test_reg_training"],
+    "run/step.py": ["test_stack", *TRAINING],
+    "run/stack.py": ["test_stack"],
+    "run/batches.py": ["test_batches", "test_train"],
+    "run/claim.py": ["test_claim"],
+    "run/fitter.py": ["test_spacing", *TRAINING, "test_reg_training"],
     "run/evaluate.py": ["test_evaluate", *TRAINING],
     "reg/penalties.py": ["test_reg", "test_together"],
     "reg/maxnorm.py": ["test_reg", "test_together"],

@@ -20,6 +20,7 @@ from torture_trials import Trials
 
 from dlreg import durable
 from dlreg.cli import main
+from dlreg.run import fitter
 from dlreg.run.claim import Claim
 from dlreg.run.fitter import CheckpointFile
 from dlreg.run.result import FINAL, read, read_all
@@ -32,6 +33,7 @@ SMALL = (
 CLOCKS = ("seconds", "images_per_second")
 TRACEBACK = 70  # exit status of a fork that ended with one
 _LEDGER = Path("ledger")
+fitter.SPACING = 0.0  # each epoch is kept, so that each that is lost is noticed
 
 
 @dataclass(frozen=True)

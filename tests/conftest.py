@@ -15,10 +15,12 @@ from dlreg.cli import main
 from dlreg.config.compose import compose
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS
+from dlreg.run import fitter
 from dlreg.run.experiment import Experiment
 
 SHARED = Path(os.environ.get("DLREG_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 torch.set_num_threads(1)  # the suite runs on several processes
+fitter.SPACING = 0.0  # runs of the tests last less than a second, and are to be taken up at any epoch
 
 CLOSED_FORM = ("best_subset", "least_squares", "omp")  # optimizers of linear models, which `test_linear.py` tests
 NEED_A_POOL = ("entropy", "pseudo_label")  # without samples that have no label they are refused

@@ -57,6 +57,7 @@ def result(reg="none", seed=0, error=2.0, status="done", **changes):
             "ece": error / 400,
             "samples": samples,
             **dict.fromkeys(["balanced_error", "head_error", "middle_error", "tail_error"], error / 100),
+            **dict.fromkeys(["parity_error", "rotation_error"], error / 100),
             **dict.fromkeys(["fgsm_error", "pgd_error", "robust_error"], error / 100),
         }
 

@@ -4,6 +4,7 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -150,9 +151,28 @@ def test_page_and_predictions_say_what_the_attack_left(settings, spoken):
         (["attack=fgsm", "reg=ensemble", "reg.ensemble.k=2", "reg.ensemble.combine=vote"], "combine=vote"),
         (["attack=pgd", "attack.eps=-1"], "attack.eps=-1 must be greater than or equal to 0"),
         (["attack=pdg"], "pgd"),
+        (
+            ["attack=fgsm", "data=sine", "loss=mse", "data.train_size=null"],
+            "attack=fgsm counts errors of classes",
+        ),
+        (["attack=pgd", "model=knn"], "attack=pgd follows the gradient of the loss, and model=knn has none"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused_before_any_work(words, message, settings):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=message) as refused:
         Experiment.of(settings(*words)).run(None)
+    assert len(str(refused.value).splitlines()) == 1
     assert not Path(settings().outputs).exists()
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 1.0), (0.0, 255.0)])
+def test_images_outside_of_what_pixels_are_are_refused_in_one_line(low, high, settings, tmp_path):
+    x = np.random.default_rng(0).uniform(low, high, (40, 1, 4, 4)).astype(np.float32)
+    y = np.arange(40) % 2
+    np.savez(tmp_path / "far.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words = ["data=npz", f"data.root={tmp_path}", "data.file=far.npz", "data.train_size=null", "attack=pgd"]
+    with pytest.raises(
+        UserError, match="attack=pgd needs images with values from 0 to 1, and these run from"
+    ) as refused:
+        Experiment.of(settings(*words)).run(None)
+    assert len(str(refused.value).splitlines()) == 1

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 from conftest import Silent
 
+from dlreg.errors import UserError
 from dlreg.run import claim
 from dlreg.run.claim import Busy, Claim, Watch
 from dlreg.run.experiment import Experiment
@@ -35,6 +37,24 @@ def fork(work):
         except BaseException:
             os._exit(1)
     return child
+
+
+KILLED = 9
+
+
+def _claim_until(folder, moment):
+    """Claim the folder and give it back; die before the file operation of this number."""
+    left = [moment]
+
+    def die(event, args):
+        if event in ("open", "os.remove") and str(folder) in str(args[0]):
+            left[0] -= 1
+            if left[0] < 0:
+                os._exit(KILLED)
+
+    sys.addaudithook(die)
+    with Claim(folder):
+        pass
 
 
 def ended(child):
@@ -131,6 +151,33 @@ def test_a_killed_owner_on_this_machine_gives_way_at_once(tmp_path, forked):
     while not Watch().free(tmp_path):  # before the parent has asked for its status: a zombie is dead
         time.sleep(0.01)
     assert ended(child) == -signal.SIGKILL
+
+
+@forking
+def test_an_owner_killed_at_any_moment_leaves_nothing_that_stays(tmp_path, forked):
+    """Killed before each file operation in turn: the next owner has the folder, and its own claim is all that is left."""
+    for moment in range(100):
+        if ended(fork(lambda moment=moment: _claim_until(tmp_path, moment))) != KILLED:
+            break
+        with Claim(tmp_path):
+            pass
+        names = [path.name for path in tmp_path.iterdir()]
+        assert len(names) == 1 and names[0].startswith(".claim-"), (moment, names)
+    assert moment >= 4
+
+
+@forking
+def test_a_claim_that_no_disk_has_room_for_leaves_nothing(tmp_path, forked):
+    resource = pytest.importorskip("resource")
+
+    def without_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        with pytest.raises(UserError, match="cannot be written"), Claim(tmp_path):
+            pass
+
+    assert ended(fork(without_room)) == 0
+    assert not list(tmp_path.iterdir())
 
 
 @forking

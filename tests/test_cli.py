@@ -32,6 +32,20 @@ def test_help_is_instant_and_light():
         assert f"'{heavy}'" not in done.stderr
 
 
+def test_what_trains_nothing_leaves_torch_out(tmp_path):
+    code = """if True:
+    import sys
+    from contextlib import suppress
+    from dlreg.cli import main
+    for argv in (["list"], ["train", "--help"], ["train", "--cfg", "job"], ["list", "l2"], ["study"], ["table"]):
+        with suppress(SystemExit):  # Hydra's, after --help
+            main(argv)
+        counts = argv[0] in ("study", "table")  # intervals and tests come from scipy
+        assert not {"torch", "pandas", "matplotlib", *["scipy"] * (not counts)} & set(sys.modules), argv
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
+
+
 def test_version_and_python_m():
     done = subprocess.run([sys.executable, "-m", "dlreg", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"dlreg {__version__}\n"
@@ -179,37 +193,29 @@ def test_joblib_launcher(dlreg):
     assert "(2)" in out
 
 
+TO_BE_CUT = ["train", "epochs=60", "threads=1", "device=cpu", "optimizer=adam", "reg=dropout"]
+
+
+@pytest.fixture(scope="module")
+def uncut(tmp_path_factory):
+    """The weights of the run that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("uncut")
+    assert main([*TO_BE_CUT, f"outputs={folder}"]) == 0
+    return next(folder.glob("*/weights")).read_bytes()
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path):
-    argv = [
-        sys.executable,
-        "-m",
-        "dlreg",
-        "train",
-        "epochs=60",
-        "threads=1",
-        "device=cpu",
-        "optimizer=adam",
-        "reg=dropout",
-    ]
-
-    def start(folder):
-        return subprocess.Popen(
-            [*argv, f"outputs={folder}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
-        )
-
-    whole = start(tmp_path / "whole")
-    cut = start(tmp_path / "cut")
-    wait_for(lambda: list((tmp_path / "cut").glob("*/checkpoint-0.previous")))
+def test_signals_end_cleanly_and_the_same_command_continues(sent, tmp_path, uncut):
+    argv = [*TO_BE_CUT, f"outputs={tmp_path}"]
+    kept = "from dlreg import cli; from dlreg.run import fitter; fitter.SPACING = 0; raise SystemExit(cli.main())"
+    cut = subprocess.Popen([sys.executable, "-c", kept, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_for(lambda: list(tmp_path.glob("*/checkpoint-0.previous")))
     cut.send_signal(sent)
     _, err = cut.communicate(timeout=60)
     assert cut.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGKILL: -9}[sent]
     assert b"Traceback" not in err
-    again = start(tmp_path / "cut")
-    assert again.communicate(timeout=120) and again.returncode == 0
-    whole.communicate(timeout=120)
-    weights = [next((tmp_path / side).glob("*/weights")).read_bytes() for side in ("whole", "cut")]
-    assert weights[0] == weights[1]
+    assert main(argv) == 0
+    assert next(tmp_path.glob("*/weights")).read_bytes() == uncut
 
 
 def wait_for(condition, seconds=60):

@@ -54,8 +54,8 @@ def test_descent_with_a_small_rate_never_goes_uphill_and_stays_under_the_bound()
 
 
 def test_momentum_is_faster_than_descent_on_the_ravine_and_nesterov_overshoots_less():
-    walked = {name: path("ravine", name, "lr=0.02", steps=4000) for name in ("nesterov", "momentum", "sgd")}
-    steps = {name: walk.reached(1e-6) for name, walk in walked.items()}
+    walked = {name: path("ravine", name, "lr=0.02", steps=2100) for name in ("nesterov", "momentum", "sgd")}
+    steps = {name: walk.reached(1e-3) for name, walk in walked.items()}
     assert steps["sgd"] > 5 * max(steps["nesterov"], steps["momentum"])
     assert walked["sgd"].rises == 0 < walked["nesterov"].rises < walked["momentum"].rises
 
@@ -63,7 +63,7 @@ def test_momentum_is_faster_than_descent_on_the_ravine_and_nesterov_overshoots_l
 def test_noise_leaves_a_floor_that_falls_with_the_rate():
     floors = []
     for rate in ("lr=0.1", "lr=0.01"):
-        last = path("quadratic", "sgd", rate, steps=4000, noise=1.0).losses[-2000:]
+        last = path("quadratic", "sgd", rate, steps=2000, noise=1.0).losses[-1000:]
         floors.append(sum(last) / len(last))
     assert 1e-4 < floors[1] < floors[0] / 3
 
@@ -83,7 +83,8 @@ def test_the_same_seed_draws_the_same_path():
     assert walks[0] == walks[1]
 
 
-def test_command_draws_and_tells(tmp_path, capsys):
+def test_command_draws_and_tells(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dlreg.landscape.figure.FRAMES", 4)  # and the last eight times, as one holds a picture
     words = ["optimizer=sgd,adam", "surface=quadratic", "optimizer.lr=0.1,0.3", "optimizer.betas=[0.8,0.9]"]
     assert main(["landscape", *words, "steps=60", "gif=true", "-o", str(tmp_path / "a" / "b.png")]) == 0
     text = capsys.readouterr().out
@@ -93,7 +94,7 @@ def test_command_draws_and_tells(tmp_path, capsys):
     with Image.open(tmp_path / "a" / "b.png") as image:
         assert image.size[0] > 1000
     with Image.open(tmp_path / "a" / "b.gif") as image:
-        assert image.n_frames > 10
+        assert image.n_frames == 4
         frames = [image.seek(i) or image.convert("L").tobytes() for i in (0, image.n_frames - 1)]
         inked = [sum(byte < 128 for byte in frame) for frame in frames]
         assert inked[1] > inked[0] + 100  # the paths have grown

@@ -189,6 +189,19 @@ def test_best_subset_is_brute_force(k):
     assert np.allclose(found[list(best)], np.linalg.lstsq(x[:, best], y, rcond=None)[0][:, 0], atol=1e-10)
 
 
+def test_errors_of_best_subsets_fall_and_lie_below_the_greedy_ones():
+    """Each is the least of all subsets of at most so many features, by brute force."""
+    x, y = data(20, 7)
+    errors = {(): (y**2).sum()} | {
+        s: ((x[:, s] @ np.linalg.lstsq(x[:, s], y, rcond=None)[0] - y) ** 2).sum()
+        for k in range(1, 8) for s in itertools.combinations(range(7), k)
+    }  # fmt: skip
+    for k in range(1, 8):
+        best, greedy = (((x @ solve(how, x, y, k=k) - y) ** 2).sum() for how in (BestSubset, OrthogonalMatchingPursuit))
+        assert best == pytest.approx(min(e for s, e in errors.items() if len(s) <= k), rel=1e-10)
+        assert best <= greedy * (1 + 1e-12)
+
+
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_omp_is_scikit_learns(k):
     x, y = data(60, 20)
@@ -325,13 +338,10 @@ def test_other_runs_are_not_measured(words, run):
 # --- the lasso
 
 
-def test_coordinate_descent_finds_scikit_learns_lasso():
-    """alpha ||w||_1 beside the mean of the squares is alpha / 2 beside half of it; zeros to the line search's last halving."""
-    x, y = data()
-    a = 1.5
-    wanted = Lasso(alpha=a / 2, fit_intercept=False, tol=1e-12).fit(x, y).coef_
-    assert 0 < np.count_nonzero(wanted) < 6
-    features, targets, w = torch.from_numpy(x), torch.from_numpy(y)[:, 0], torch.nn.Parameter(torch.zeros(6).double())
+def lasso_by_coordinates(x, y, a, rounds):
+    """The weights and the gradient of the mean square there."""
+    features, targets = torch.from_numpy(x), torch.from_numpy(y)[:, 0]
+    w = torch.nn.Parameter(torch.zeros(x.shape[1]).double())
     optimizer = CoordinateDescent([w], lr=1.0, line_search="exact", coordinates=None)
 
     def closure():
@@ -339,9 +349,50 @@ def test_coordinate_descent_finds_scikit_learns_lasso():
         (w.grad,) = torch.autograd.grad(loss, [w], create_graph=True)
         return loss
 
-    for _ in range(12):
+    for _ in range(rounds):
         optimizer.step(closure)
-    assert np.allclose(w.detach(), wanted, atol=1e-5)
+    found = w.detach().numpy()
+    return found, 2 / len(x) * x.T @ (x @ found - y[:, 0])
+
+
+@pytest.mark.parametrize("a", [0.1, 0.8, 1.5])
+def test_coordinate_descent_finds_scikit_learns_lasso(a):
+    """alpha ||w||_1 beside the mean of the squares is alpha / 2 beside half of it. Zeros are zeros, and the conditions of
+    Karush, Kuhn and Tucker hold: the gradient is -alpha sign(w) where w is not 0, and elsewhere within alpha."""
+    x, y = data()
+    found, gradient = lasso_by_coordinates(x, y, a, 25)
+    wanted = Lasso(alpha=a / 2, fit_intercept=False, tol=1e-14).fit(x, y).coef_
+    assert np.allclose(found, wanted, atol=1e-9) and (np.count_nonzero(found) < 6 or a < 0.5)
+    assert list(found == 0) == list(wanted == 0)
+    assert np.allclose(gradient[found != 0], -a * np.sign(found[found != 0]), atol=1e-9)
+    assert (abs(gradient[found == 0]) < a).all()
+
+
+def test_an_orthogonal_lasso_is_the_soft_threshold():
+    """After one round: sign(w*) max(|w*| - alpha / (2 c), 0) with least squares w* and c the columns' mean square."""
+    x, y = data()
+    x = np.linalg.qr(x)[0] * np.sqrt(40) * np.array([1, 1, 1, 2, 2, 2])
+    best, c = np.linalg.lstsq(x, y, rcond=None)[0][:, 0], (x**2).mean(0)
+    for a in (0.5, 2.0, 5.0):
+        wanted = np.sign(best) * np.maximum(abs(best) - a / (2 * c), 0)
+        assert np.allclose(lasso_by_coordinates(x, y, a, 1)[0], wanted, atol=1e-12)
+
+
+def test_a_run_finds_the_lasso(fitted):
+    """Of `coordinate_descent` and `l1` together, against scikit-learn; the zeros are counted."""
+    words = (
+        "data=quadratic",
+        "model.degree=3",
+        "optimizer=coordinate_descent",
+        "optimizer.coordinates=100",
+        "init=zeros",
+    )
+    found = fitted(*words, "reg=l1", "reg.l1.alpha=0.5").measures["last"]
+    split = murphy(None, False).train
+    x, y = np.vander(split.x[:, 0].numpy(), 4, increasing=True)[:, 1:], split.y[:, 0].numpy()
+    wanted = Lasso(alpha=0.25, tol=1e-14, max_iter=100_000).fit(x, y)
+    assert np.allclose(found["coefficients"], [wanted.intercept_, *wanted.coef_], atol=1e-4)
+    assert found["nonzeros"] == np.count_nonzero(wanted.coef_) == 2
 
 
 @pytest.mark.parametrize("option", ["l1", "l1_late"])
@@ -368,3 +419,21 @@ def test_a_fit_is_drawn_over_one_feature(run, settings):
     result = run("epochs=1")
     with pytest.raises(UserError, match="one value over one feature"):
         figure(compare([read(Path(settings().outputs) / result.run_id)]), "fit")
+
+
+def test_a_path_shows_the_coefficients_in_the_order_of_the_axis(fitted):
+    """Of ridge at three strengths given in no order; below them the errors."""
+    words = ["data=sine10", "model.degree=3", "reg=l2"]
+    results = [read(fitted(*words, f"reg.l2.alpha={a}").folder) for a in (0.1, 0.001, 10)]
+    above, below = figure(compare(results), "path").axes
+    order = [results[1], results[0], results[2]]
+    for i, line in enumerate(above.lines[:3]):
+        assert list(line.get_xdata()) == [0.001, 0.1, 10] and line.get_label() == f"w{i + 1}"
+        assert list(line.get_ydata()) == [r.measures["last"]["coefficients"][i + 1] for r in order]
+    assert list(below.containers[0].lines[0].get_ydata()) == [r.test["last"]["mse"] for r in order]
+
+
+def test_no_path_without_coefficients(run, settings):
+    folders = [run("epochs=1", f"optimizer.lr={lr}").run_id for lr in (0.1, 0.2)]
+    with pytest.raises(UserError, match="draws the coefficients of models that are linear"):
+        figure(compare([read(Path(settings().outputs) / name) for name in folders]), "path")

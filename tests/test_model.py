@@ -23,6 +23,8 @@ SMALL = {"resnet": {"depth": 8, "width": 4}, "wrn": {"depth": 10, "widen": 1}, "
          "maxout": {"hidden": [12], "pieces": 3}, "lenet": {"hidden": [12]}, "local": {"hidden": [12]},
          "polynomial": {"degree": 1}, "rbf": {"centres": 1}}  # fmt: skip
 
+UNTRAINED = ("knn", "tangent_distance")  # which `test_memory.py` tests
+TRAINED = [name for name in options("model") if name not in UNTRAINED]
 FLAT = ("linear", "mlp", "maxout", "polynomial", "random_features", "rbf")  # which take samples of any shape
 
 
@@ -237,7 +239,7 @@ def test_activations():
 
 
 @pytest.mark.parametrize("norm", options("norm"))
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", TRAINED)
 def test_every_norm_and_activation_trains_one_step(model, norm):
     """The loss is finite and every parameter that is learnt gets a gradient that is not zero everywhere."""
     node = nodes(model, norm)[0]
@@ -254,7 +256,7 @@ def test_every_norm_and_activation_trains_one_step(model, norm):
         assert net.eval()(x).isfinite().all(), name
 
 
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", TRAINED)
 def test_weight_layers_come_in_order_input_first_and_logits_last(model):
     """Dropout counts on it: the first weight layer is the one that sees the image."""
     net = make(model, (1, 8, 8), 7, "none", **SMALL.get(model, {}))
@@ -268,7 +270,7 @@ def test_weight_layers_come_in_order_input_first_and_logits_last(model):
     assert all(isinstance(m, WEIGHT_LAYERS) for m in found)
 
 
-@pytest.mark.parametrize("model", [m for m in options("model") if m not in FLAT])
+@pytest.mark.parametrize("model", [m for m in options("model") if m not in (*FLAT, "knn")])
 def test_data_without_positions_is_refused(model):
     with pytest.raises(UserError, match=f"model={model} needs images"):
         make(model, (20,))
@@ -281,7 +283,7 @@ def test_images_that_are_too_small_are_refused(model):
 
 
 @pytest.mark.parametrize("side", [4, 7, 11, 12, 13, 31, 32, 33])
-@pytest.mark.parametrize("model", options("model"))
+@pytest.mark.parametrize("model", TRAINED)
 def test_any_side_works(model, side):
     net = make(model, (1, side, side + 1), 3, "none", **SMALL.get(model, {}))
     assert net(torch.rand(2, 1, side, side + 1)).shape == (2, 3)

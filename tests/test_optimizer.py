@@ -19,7 +19,7 @@ from dlreg.run import parts
 from dlreg.run.experiment import Experiment
 from dlreg.run.machine import resolve
 
-DRAWS = 200
+DRAWS = 40
 STEPS = 12
 EVERY = [name for name in options("optimizer") if name not in CLOSED_FORM]
 DERIVATIVE_FREE = ("annealing", "evolution", "random_search")
@@ -181,7 +181,7 @@ def drawn(name, fixed, i):
     ("name", "fixed"), VARIANTS, ids=[f"{n}-{'-'.join(map(str, f.values()))}" for n, f in VARIANTS]
 )
 def test_formula_and_torch(name, fixed):
-    """200 drawn settings, gradients of noise, a rate that changes at every step."""
+    """40 drawn settings, gradients of noise, a rate that changes at every step."""
     worst = 0.0
     for i in range(DRAWS):
         h = drawn(name, fixed, i)
@@ -267,13 +267,16 @@ def gentle(name):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_rosenbrock(name):
-    """(1 - x)^2 + 10 (y - x^2)^2 from (-1, 1.5), where it is 6.5."""
+    """(1 - x)^2 + 10 (y - x^2)^2 from (-1, 1.5), where it is 6.5: how soon it is small."""
     torch.manual_seed(0)
     w, loss = rosenbrock()
+    optimizer, small = (
+        make(name, [w], **gentle(name)),
+        {"adadelta": 0.5, "annealing": 0.05, "evolution": 0.05}.get(name, 1e-3),
+    )
+    assert loss() == 6.5
     steps = {"evolution": 800, "coordinate_descent": 300}.get(name, 2000)
-    losses = descend(make(name, [w], **gentle(name)), loss, steps)
-    assert losses[0] == 6.5
-    assert losses[-1] < {"adadelta": 0.5, "annealing": 0.05, "evolution": 0.05}.get(name, 1e-3)
+    assert any(descend(optimizer, loss, 50)[-1] < small for _ in range(steps // 50))
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -412,11 +415,11 @@ def test_gradient_descent_needs_lr_below_two_over_smoothness(share, converges):
 
 
 def test_nesterov_is_faster_than_gradient_descent_on_a_ravine():
-    """Steps until f < 1e-8 f_0 at condition number 1000: about kappa log against sqrt(kappa) log."""
+    """Steps until f < 1e-8 f_0 at condition number 200: about kappa log against sqrt(kappa) log."""
     steps = {}
-    for name, h in (("sgd", {}), ("momentum", {"momentum": 0.9}), ("nesterov", {"momentum": 0.94})):
-        _, _, w, loss = quadratic((1.0, 1000.0))
-        losses = descend(make(name, [w], lr=1e-3, **h), loss, 8000)
+    for name, h in (("sgd", {}), ("momentum", {"momentum": 0.8}), ("nesterov", {"momentum": 0.87})):
+        _, _, w, loss = quadratic((1.0, 200.0))
+        losses = descend(make(name, [w], lr=5e-3, **h), loss, 1900)
         steps[name] = next(t for t, f in enumerate(losses) if f < 1e-8 * losses[0])
     assert steps["nesterov"] * 10 < steps["sgd"]
     assert steps["nesterov"] < steps["momentum"] < steps["sgd"]
@@ -845,7 +848,7 @@ def test_annealing_follows_boltzmann_at_constant_temperature():
     torch.manual_seed(0)
     optimizer = make("annealing", [w], lr=1.0, temperature=0.25, cooling=1.0, trials=1)
     closure, squares = closure_of(optimizer, lambda: (w**2).sum() / 2), []
-    for _ in range(20_000):
+    for _ in range(8_000):
         optimizer.step(closure)
         squares.append(float(w.detach() ** 2))
     means = torch.tensor(squares).view(40, -1).mean(1)

@@ -19,7 +19,6 @@ from dlreg.run.result import run_id
 
 FAST = ("epochs=2", "batch_size=64", "data.train_size=128")  # two steps an epoch
 VALUES = ("sine", "sine10", "quadratic", "gaussian")  # data sets that are no classes
-STACKED = [(g, n) for g, n in EVERY_OPTION if GROUPS[g].stack]
 IDS = [f"{group}={name}" for group, name in EVERY_OPTION]
 
 
@@ -45,26 +44,38 @@ def overrides(group, name, data_root):
 WATCHED = "log=layers"  # which looks into the run after every epoch, and must not change a bit of it
 
 
-def final_state(settings):
-    """The weights and history of a run, without the clock."""
-    folder = Experiment.of(settings).folder
-    result = Experiment.of(settings).run(Silent())
-    assert not any("failed" in remark for remark in result.remarks), result.remarks
-    assert (folder / "layers.json").exists() == ("layers" in settings.log)
-    content = durable.read_listed(folder, "weights")
-    clockless = [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in result.history]
-    return result, content, clockless
+def without_clock(history):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+_trained = {}
+
+
+@pytest.fixture
+def trained(tmp_path_factory, settings, data_root):
+    """trained(group, name) -> (Experiment, Result) of the run from start to end, which is trained once."""
+
+    def whole(group, name):
+        if (group, name) not in _trained:
+            watched = [WATCHED] if group != "log" else []
+            chosen = settings(*overrides(group, name, data_root), *watched, f"outputs={tmp_path_factory.mktemp(name)}")
+            experiment = Experiment.of(chosen)
+            _trained[group, name] = experiment, experiment.run(Silent())
+        return _trained[group, name]
+
+    return whole
 
 
 @pytest.mark.parametrize(("group", "name"), EVERY_OPTION, ids=IDS)
-def test_trains_and_opens_again(group, name, settings, data_root):
+def test_trains_and_opens_again(group, name, trained):
     """The model that the run's folder gives back says of the test set what the run said, in the same numbers."""
-    experiment = Experiment.of(settings(*overrides(group, name, data_root)))
-    result = experiment.run(Silent())
+    experiment, result = trained(group, name)
     assert result.status in ("done", "diverged"), result.message
     if result.status == "done":
         assert 0 <= result.test["last"].get("error", 0) <= 1
         assert result.test_reads == 1
+        assert not any("failed" in remark for remark in result.remarks), result.remarks
+        assert (experiment.folder / "layers.json").exists() == ("layers" in experiment.settings.log)
         for select in ("last", "best_val"):
             opened = reopen(experiment.folder, select)
             assert not opened.model.training
@@ -90,21 +101,16 @@ def test_card_is_complete(group, name, settings, data_root):
             assert annotation is not None
 
 
-@pytest.mark.parametrize(("group", "name"), STACKED)
-def test_same_seed_same_bits(group, name, settings):
-    first = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/a", WATCHED))
-    again = final_state(settings(f"{group}={name}", "outputs=" + str(settings().outputs) + "/b"))
-    assert first[1] == again[1] and first[2] == again[2]
-
-
 @pytest.mark.parametrize(("group", "name"), [(g, n) for g, n in EVERY_OPTION if g != "data"])
-def test_killed_and_continued_is_bit_identical(group, name, settings, data_root):
-    """Stop right after the first epoch's checkpoint, forget everything, run the same command again."""
-    words = overrides(group, name, data_root)
-    base = settings().outputs
-    whole = final_state(settings(*words, f"outputs={base}/whole", WATCHED))
-    if whole[0].status != "done":
-        pytest.skip(f"{name} diverges here: {whole[0].message}")
+def test_killed_and_continued_is_bit_identical(group, name, settings, data_root, trained):
+    """Stop right after the first epoch's checkpoint, forget everything, run the same command again.
+
+    What was trained twice with one seed, its first epoch by two processes as it were, has the same bits.
+    """
+    cut = settings(*overrides(group, name, data_root))
+    experiment, whole = trained(group, name)
+    if whole.status != "done":
+        pytest.skip(f"{name} diverges here: {whole.message}")
 
     class Killed(BaseException):
         pass
@@ -113,15 +119,15 @@ def test_killed_and_continued_is_bit_identical(group, name, settings, data_root)
         def epoch(self, row):
             raise Killed
 
-    cut = settings(*words, f"outputs={base}/cut")
     with pytest.raises(Killed):
         Experiment.of(cut).run(Killer())
     torch.manual_seed(12345)  # whatever the global generator holds must not matter
-    continued = final_state(cut)
-    assert continued[0].status == "done", continued[0].message
-    assert continued[2] == whole[2]
-    assert continued[1] == whole[1]
-    assert continued[0].test == whole[0].test
+    continued = Experiment.of(cut).run(Silent())
+    assert continued.status == "done", continued.message
+    assert without_clock(continued.history) == without_clock(whole.history)
+    weights = [durable.read_listed(run.folder, "weights") for run in (experiment, Experiment.of(cut))]
+    assert weights[0] == weights[1]
+    assert continued.test == whole.test
 
 
 def test_every_option_has_an_id_of_its_own(settings, data_root):

@@ -8,7 +8,7 @@ import torch
 
 from dlreg.config.compose import compose
 from dlreg.config.options import options
-from dlreg.context import Progress
+from dlreg.context import Context, Progress
 from dlreg.data.base import Dataset, Split
 from dlreg.data.normalize import to_unit
 from dlreg.reg.base import Chain, Regularizer
@@ -46,8 +46,10 @@ NEUTRAL = {
     "label_smoothing": "eps=0",
     "lagrangian": "c=1e9",
     "lq": "alpha=0",
+    "manifold_tangent": "alpha=0",
     "maxnorm": "c=1e9",
     "mc_dropout": "p=0 input_p=0 conv_p=0",
+    "multitask": "weights=[0.0]",
     "norm_ball": "c=1e9",
     "pgd": "eps=0",
     "pseudo_label": "alpha=0",
@@ -71,6 +73,7 @@ STRONG = {
     "maxnorm": "c=0.1",
     "norm_ball": "c=0.1",
 }
+FAST = {"manifold_tangent": ["epochs=1", "hidden=10"]}  # which trains a network of its own first
 WITHOUT = ("bagging",)  # a bootstrap is never the sample itself
 NEUTRAL_HERE = [word for word in NEUTRAL if word in options("reg")]
 
@@ -92,7 +95,7 @@ def base():
 
 @pytest.fixture(scope="module")
 def catalogue():
-    return {(g, word): nodes(g, word) for g, word in CATALOGUE}
+    return {(g, word): nodes(g, word, *FAST.get(word, [])) for g, word in CATALOGUE}
 
 
 def chosen(settings, *picked):
@@ -186,23 +189,41 @@ def test_other_streams_stay_as_they_were(group, word, base, catalogue):
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize(("group", "word"), CATALOGUE)
-def test_it_composes_with_every_other(group, word, base, catalogue):
-    """Two updates with both: finite losses, a model that evaluates, remarks that can be made. Regularizers, which may rename
-    and replace what they find, in either order; with and among augmentations, in one.
+REGS, AUGS = [w for g, w in CATALOGUE if g == "reg"], [w for g, w in CATALOGUE if g == "aug"]
+
+
+@pytest.mark.parametrize("word", REGS)
+def test_a_regularizer_composes_with_every_other(word, base, catalogue):
+    """Two updates with both, in either order, since they may rename and replace what they find: finite losses, a model that
+    evaluates, remarks that can be made. With augmentations, which change nothing but the batch, eight at a time.
     """
     settings, data = base
-    order = list(catalogue)
-    for other, node in catalogue.items():
-        once = "aug" in (group, other[0]) and order.index(other) < order.index((group, word))
-        if once or other == (group, word):
-            continue
-        both = chosen(settings, (group, catalogue[group, word]), (other[0], node))
+    several = [AUGS[i : i + 8] for i in range(0, len(AUGS), 8)]
+    for others in [*([("reg", other)] for other in REGS if other != word), *([("aug", w) for w in s] for s in several)]:
+        both = chosen(settings, ("reg", catalogue["reg", word]), *((o[0], catalogue[o]) for o in others))
         model, chain, losses = two_steps(both, data)
-        assert all(map(math.isfinite, losses)), other
+        assert all(map(math.isfinite, losses)), others
         chain.remarks()
         model = chain.finish(model)
-        assert math.isfinite(evaluate(model, data.train[torch.arange(4)])["loss"]), other
+        assert math.isfinite(evaluate(model, data.train[torch.arange(4)])["loss"]), others
+
+
+@pytest.mark.parametrize("word", AUGS)
+def test_an_augmentation_composes_with_every_other(word, base, catalogue):
+    """Of two batches: images as many and as large, finite; targets that are probabilities."""
+    settings, data = base
+    for other in AUGS[AUGS.index(word) + 1 :]:
+        chain = parts.make_chain(chosen(settings, ("aug", catalogue["aug", word]), ("aug", catalogue["aug", other])))
+        context = Context(settings.seed, torch.device("cpu"), data.pixel_mean, data.upright, data.train.x)
+        chain.begin("chain", context)
+        context.begin_epoch(0)
+        for step in range(2):
+            context.progress = Progress(step, 2, 2)
+            sample = data.train[torch.arange(4) + 4 * step]
+            x, y = chain.batch(torch.nn.Identity(), to_unit(sample.x), torch.eye(10)[sample.y])
+            assert x.shape == (4, 3, 8, 8) and x.isfinite().all(), other
+            torch.testing.assert_close(y.sum(1), torch.ones(4))
+        chain.remarks()
 
 
 AROUND = [

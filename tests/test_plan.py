@@ -17,7 +17,7 @@ from dlreg.study.file import find, load, state, studies
 from dlreg.study.notes import record
 from dlreg.study.overrides import layered
 from dlreg.study.plan import Request, plan
-from dlreg.study.tabulate import table
+from dlreg.study.tabulate import table, wanted
 
 STUDY = """
 title: two rows
@@ -245,6 +245,19 @@ budgets:"""
     assert [row.baseline for row in rows] == [True, False, True, False]
     assert rows[1].difference.stat.mean == pytest.approx(0.5) and table(planned).margin == 1.5
     assert table(planned, margin=0.25).margin == 0.25
+
+
+@pytest.mark.parametrize("column", ["test_error", "accuracy"])
+def test_a_ranked_study_has_its_best_row_first_whatever_row_asks_for_more_seeds(make, column):
+    none, dropout = (line for line in STUDY.splitlines() if "label" in line)
+    turned = STUDY.replace(f"{none}\n{dropout}", f"{dropout}\n{none}")
+    planned = make(turned.replace("baseline: none", f"baseline: none\nranked: true\ncolumns: [{column}]"))
+    assert [row.name for row in table(planned).rows] == ["dropout", "none"]  # as in the file: nothing is there yet
+    fill(planned, error=10.0)
+    assert [row.name for row in table(planned).rows] == ["dropout", "none"]
+    better = make(STUDY.replace("baseline: none", f"baseline: none\nranked: true\ncolumns: [{column}]"))
+    assert [row.name for row in table(better).rows] == ["dropout", "none"]
+    assert wanted(better) == better.cells
 
 
 def test_runs_of_other_seeds_are_named(make):

@@ -11,7 +11,7 @@ from conftest import Silent
 from test_plan import STUDY, make  # noqa: F401
 
 from dlreg.errors import Interrupted, UserError
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import JUDGED
 from dlreg.study import pruning
 from dlreg.study.execute import run
 from dlreg.study.executor import Executor
@@ -179,7 +179,7 @@ def test_workers_cut_as_well(pruned):
     assert [cell.cut for cell in cells] == [True, False]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", JUDGED)
 def test_what_chooses_is_followed_or_refused(tmp_path, monkeypatch, metric):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(PRUNED)

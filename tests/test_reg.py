@@ -280,7 +280,7 @@ def test_lagrangian_finds_the_alpha_of_its_ball():
     data = regression()
     c = float(ridge(data, 0.0)[0].norm()) / 2
     part = Lagrangian(c=c, rate=5.0)
-    found = train({"lagrangian": part}, data, linear(), lr=0.3, epochs=3000)
+    found = train({"lagrangian": part}, data, linear(), lr=0.3, epochs=1000)
     alpha = radius(data, c)
     assert abs(found.weight.norm().item() - c) < 1e-8
     assert abs(float(part.state["multiplier"]) - alpha) < 1e-8

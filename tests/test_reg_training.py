@@ -37,7 +37,7 @@ def oracle(values, patience, min_delta):
     return at, None
 
 
-def curves(n=4000):
+def curves(n=800):
     """Noisy, U-shaped, flat and tied curves; quarters, so that differences are exact and ties are frequent."""
     rng = np.random.default_rng(0)
     for i in range(n):

@@ -25,7 +25,7 @@ from dlreg.run.result import identity, run_id
 def test_the_direction_is_the_leading_eigenvector_of_fishers_matrix():
     """J' (diag p - p p') J of each sample, by autograd; the Hessian of the divergence at 0."""
     model, (x, _) = deep().eval(), batch()
-    d = begun(VAT(alpha=1.0, eps=1.0, xi=1e-4, steps=200, unlabelled=1)).direction(model, x)
+    d = begun(VAT(alpha=1.0, eps=1.0, xi=1e-4, steps=200, unlabelled=1, labelled=True)).direction(model, x)
     for one, found in zip(x, d, strict=True):
         J = torch.autograd.functional.jacobian(lambda v: model(v[None])[0], one)
         p = model(one[None])[0].softmax(0).detach()
@@ -43,7 +43,7 @@ def test_the_direction_is_the_leading_eigenvector_of_fishers_matrix():
 
 def test_on_a_small_ball_the_cost_is_half_eps_squared_times_the_eigenvalue():
     model, (x, y) = deep().eval(), batch()
-    part = begun(VAT(alpha=3.0, eps=1e-3, xi=1e-4, steps=300, unlabelled=1))
+    part = begun(VAT(alpha=3.0, eps=1e-3, xi=1e-4, steps=300, unlabelled=1, labelled=True))
     part.batch(model, x, y)
     found, top = part.penalty(model, x, y, model(x)), []
     for one in x:
@@ -61,12 +61,24 @@ def pooled(part, n=40):
 
 def test_vat_sees_the_batch_and_the_pool():
     model, (x, y) = deep(), batch()
-    part = pooled(VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9))
+    part = pooled(VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9, labelled=True))
     part.batch(model, x, y)
     seen = []
     part.direction = lambda model, x: seen.append(x) or torch.zeros_like(x)
     assert part.penalty(model, x, y, model(x)).abs() >= 0
     assert torch.equal(seen[0], torch.cat([x, part.beside])) and len(part.beside) == 9
+
+
+def test_vat_on_samples_without_a_label_only_is_vat_of_a_batch_of_them():
+    model, (x, y) = deep(), batch()
+    alone = pooled(VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9, labelled=False))
+    alone.batch(model, x, y)
+    plain = begun(VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9, labelled=True))
+    plain.batch(model, alone.beside, None)
+    for part in (alone, plain):  # the same draws of the first direction
+        part.context.begin_epoch(1)
+    found = alone.penalty(model, x, y, model(x)), plain.penalty(model, alone.beside, None, model(alone.beside))
+    assert torch.equal(*found) and found[0] > 0
 
 
 def test_entropy_is_its_formula():
@@ -104,7 +116,7 @@ def test_passes_on_the_pool_move_no_running_moment():
     logits = model(x)
     before = {k: v.clone() for k, v in model.state_dict().items()}
     for part in (
-        VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9),
+        VAT(alpha=1.0, eps=0.5, xi=1e-3, steps=1, unlabelled=9, labelled=True),
         EntropyMinimization(alpha=1.0, unlabelled=9),
         PseudoLabel(alpha=1.0, unlabelled=9, start=0.0, full=0.0, threshold=0.0),
     ):
@@ -141,6 +153,7 @@ def test_all_labelled_is_the_run_that_it_was(settings):
         (["data.labelled=5"], "data.labelled=5 asks for 5 of 128 samples; allowed: 10"),
         (["data.labelled=129"], "allowed: 10 .* to 128"),
         (["reg=entropy", "data.labelled=null"], "reg=entropy learns from samples without a label: give data.labelled"),
+        (["reg=vat", "reg.vat.labelled=false"], "reg.vat.labelled=false leaves .* only: give data.labelled=100"),
         (["reg=vat", "loss=mse"], "reg=vat works with probabilities"),
     ],
 )

@@ -18,7 +18,7 @@ from dlreg.report.blocks import cut
 from dlreg.report.dots import dots
 from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.label import describe
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import JUDGED, METRICS
 from dlreg.report.plot import draw
 from dlreg.report.question import Question
 from dlreg.report.render import FORMATS, render
@@ -336,7 +336,7 @@ def made(name):
     return lambda *words: of_values(run(*words)) if "mse" in name or name == "r2" else run(*words)
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", JUDGED)
 def test_an_axis_shows_nothing_that_cannot_be_and_does_not_squeeze(name):
     """Of errors of 1.0 and 1.4 %, and of the accuracies of 99.0 and 98.6 %, a picture has the same scale."""
     found = [made(name)("sgd", r, s, e + s / 50) for r, e in (("none", 1.4), ("l2", 1.0)) for s in range(3)]
@@ -356,7 +356,7 @@ def test_without_validation_no_target_is_missed():
     assert "| — | — |" in render(replace(compare([each]), target=3.0), "md")
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", JUDGED)
 def test_no_interval_leaves_what_a_number_can_be(name):
     """And what is cut off held no value that the mean can take, so that the interval covers as often as before."""
     low, high = METRICS[name].limits

@@ -97,7 +97,7 @@ def test_its_gradient_is_the_gradient_of_the_jacobian():
 @pytest.mark.parametrize("norm", ["batch", "weight"])
 def test_in_every_network(model, norm, run):
     small = ["model.hidden=[8]"] if model == "maxout" else []
-    result = run("reg=tangent_prop", f"model={model}", f"norm={norm}", *small, "epochs=1", "data.train_size=64")
+    result = run("reg=tangent_prop", f"model={model}", f"norm={norm}", *small, "epochs=1", "data.train_size=16")
     assert result.status == "done", result.message
 
 

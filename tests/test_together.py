@@ -33,6 +33,14 @@ TINY = ("epochs=2", "batch_size=full", "data.train_size=32", "data.labelled=24",
 REGS = [word for word in options("reg") if word != "none"]
 ORDER_0 = ("annealing", "evolution", "random_search")
 STEPWISE = sorted(set(options("optimizer")) - set(CLOSED_FORM))
+FEW = {  # what an optimizer does many times in a step, done few times
+    "coordinate_descent": ["optimizer.coordinates=1"],
+    "evolution": ["optimizer.pairs=2"],
+    "lbfgs": ["optimizer.max_iter=2"],
+    "annealing": ["optimizer.trials=2"],
+    "random_search": ["optimizer.trials=2"],
+    "newton": ["optimizer.max_params=100000"],
+}
 
 
 def acts_by(verb):
@@ -49,6 +57,7 @@ def _target(word):
 def catalogue():
     """The node of every regularizer."""
     small = {word: [f"reg.{word}.k=2"] for word in ("bagging", "ensemble", "mc_dropout")}
+    small["manifold_tangent"] = ["reg.manifold_tangent.epochs=1", "reg.manifold_tangent.hidden=10"]
     return {word: compose([f"reg={word}", *small.get(word, [])]).reg for word in REGS}
 
 
@@ -249,12 +258,9 @@ def test_a_rehearsal_meets_the_step_that_comes_now_and_then(optimizer, settings,
         "gradient",
         lambda self, model: (dropped.extend(p for p in model.parameters() if p.grad is None), init(self, model)),
     )
-    small = ["model=resnet", "model.depth=8", "model.width=2", "data.train_size=16", "epochs=1", "batch_size=full"]
-    few = ["optimizer.coordinates=2"] if optimizer == "coordinate_descent" else []
-    few += ["optimizer.max_params=100000"] if optimizer == "newton" else []
-    chosen = settings(
-        *small, *few, f"optimizer={optimizer}", "reg=stochastic_depth", "reg.stochastic_depth.survival=0.999"
-    )
+    small = ["model=resnet", "model.depth=8", "model.width=1", "data.train_size=16", "epochs=1", "batch_size=full"]
+    words = [f"optimizer={optimizer}", *FEW.get(optimizer, [])]
+    chosen = settings(*small, *words, "reg=stochastic_depth", "reg.stochastic_depth.survival=0.999")
     rehearse(chosen, parts.make_data(chosen, parts.load(chosen.data)))
     assert dropped or optimizer in ORDER_0
 
@@ -262,8 +268,8 @@ def test_a_rehearsal_meets_the_step_that_comes_now_and_then(optimizer, settings,
 @pytest.mark.parametrize("optimizer", STEPWISE)
 def test_every_optimizer_with_every_technique_acts_or_is_refused_before_any_work(optimizer, settings, catalogue):
     """What the rehearsal lets through trains; what acts through `gradient` is refused where no gradient is taken."""
-    few = ["optimizer.coordinates=1"] if optimizer == "coordinate_descent" else []
-    refused, base = [], settings(*TINY, *few, f"optimizer={optimizer}", "norm=batch")
+    words = [*FEW.get(optimizer, []), f"optimizer={optimizer}", "norm=batch", "model.hidden=[2]"]
+    refused, base = [], settings(*TINY, *words)
     data = parts.make_data(base, parts.load(base.data))
     for word, node in catalogue.items():
         chosen = base.model_copy(update={"reg": node})

@@ -12,7 +12,7 @@ from test_plan import STUDY, make  # noqa: F401
 
 from dlreg.config.compose import compose
 from dlreg.errors import UserError
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import JUDGED
 from dlreg.report.tuning import expected_best, quantiles, stable_from, weights
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import Result
@@ -204,7 +204,7 @@ def test_the_edge_is_in_the_footer_and_the_budget_of_every_row(make, capfd):  # 
     )
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", JUDGED)
 @pytest.mark.parametrize("select", ["last", "best_val"])
 def test_what_is_judged_chooses_and_the_test_set_never(metric, select):
     """Of two trials the one that is better in the counterpart of the judged column, whatever the test set says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from dlreg import ui
 from dlreg.commands.arguments import comparison_parser
@@ -10,6 +11,7 @@ from dlreg.commands.output import write
 from dlreg.commands.table import collect
 from dlreg.config.options import user_config_dirs
 from dlreg.errors import UserError
+from dlreg.report.table import Kind
 
 
 def run(argv: list[str]) -> int:
@@ -18,13 +20,14 @@ def run(argv: list[str]) -> int:
     parser = comparison_parser(
         "plot",
         "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
-        "published values), sweep (a number that varies between rows, on the axis that suits it), tuning (the expected best "
-        "of so many trials, of a study that tunes), fit (the curves of a regression on one feature, over its samples).",
+        "published values), sweep (a number that varies between rows, on the axis that suits it), path (on such an axis the "
+        "coefficients of linear models), terms (on such an axis bias, variance and noise), tuning (the expected best of so "
+        "many trials, of a study that tunes), fit (the curves of a regression on one feature, over its samples).",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"
     )
-    parser.add_argument("--kind", choices=("curves", "dots", "sweep", "tuning", "fit"), default="dots")
+    parser.add_argument("--kind", choices=get_args(Kind), help="[of a study the one that suits it, else dots]")
     given = parser.parse_intermixed_args(rest)
     style = given.output.suffix.lower().removeprefix(".")
     if style not in ("png", "svg", "pdf"):

@@ -76,6 +76,8 @@ def _opened(names: Sequence[str], select: Select) -> list[Opened]:
     for name, one in zip(names, opened, strict=True):
         if hasattr(one.model, "members"):
             raise UserError(f"{name}: a committee is not one solution but several")
+        if not list(one.model.parameters()):
+            raise UserError(f"{name}: its model has no weights that could be others")
     return opened
 
 

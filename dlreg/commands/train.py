@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from dlreg import ui
@@ -134,9 +133,7 @@ def cells_of(overrides: Sequence[str], folders: Sequence[str]) -> list[Cell]:
     """The grid that the overrides of a sweep describe, checked. Nothing is run."""
     from dlreg.study.grid import grid
 
-    with compose.hydra() as loader:
-        axes = _axes(overrides)
-        return grid(axes, loader, compose.load(loader, axes, folders, RunMode.MULTIRUN))
+    return grid(_axes(overrides), folders)
 
 
 def _no_task(cfg: DictConfig) -> None:
@@ -144,10 +141,8 @@ def _no_task(cfg: DictConfig) -> None:
 
 
 def _single(overrides: Sequence[str], folders: Sequence[str]) -> int:
-    parser = OverridesParser.create()
-    guard.words(overrides)
-    for word in overrides:
-        guard.no_interval(parser.parse_override(word))
+    for override in guard.words(overrides):
+        guard.no_interval(override)
     result, experiment, before = attempt(compose.compose(overrides, folders))
     _summary(result, experiment.folder, before)
     if result.status == "done" and not before:
@@ -218,17 +213,15 @@ def _axes(overrides: Sequence[str]) -> list[str]:
 
     Hydra would put a plain value into the config of the whole sweep, where the option may not be chosen.
     """
-    parser = OverridesParser.create()
 
-    def axis(word: str) -> str:
-        override = parser.parse_override(word)
+    def axis(override: Override) -> str:
+        word = str(override.input_line)
         if not conditional(override) or override.is_sweep_override():
             return word
         key, _, value = word.partition("=")
         return f"{key}=choice({value})"
 
-    guard.words(overrides)
-    return [axis(word) for word in overrides]
+    return [axis(override) for override in guard.words(overrides)]
 
 
 @contextmanager

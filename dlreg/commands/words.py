@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlreg.config import guard
 from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.label import number
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import JUDGED, METRICS
 
 if TYPE_CHECKING:
     from dlreg.report.spending import Looks
@@ -123,6 +123,10 @@ def columns_of(text: str) -> list[str]:
     for name in found:
         if name not in METRICS:
             raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
+    if found[0] not in JUDGED:
+        raise UserError(
+            f"--columns: {found[0]} is of all runs of a row together and cannot be judged; begin with another"
+        )
     return found
 
 

@@ -86,18 +86,26 @@ def is_option(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
+OWN_ROOTS = ("dlreg", "torch.optim", "torch.nn")
+
+
 def allowed_roots() -> list[str]:
     """Packages whose classes and functions a `_target_` may name; `DLREG_PLUGINS=a,b` adds to them."""
-    return ["dlreg", "torch.optim", "torch.nn", *plugins()]
+    return list(_roots(os.environ.get("DLREG_PLUGINS", "")))
 
 
 def plugins() -> list[str]:
     """The packages and modules of somebody's own that DLREG_PLUGINS names."""
-    return [name for name in re.split(r"[,\s]+", os.environ.get("DLREG_PLUGINS", "")) if name]
+    return allowed_roots()[len(OWN_ROOTS) :]
+
+
+@functools.cache
+def _roots(named: str) -> tuple[str, ...]:
+    return (*OWN_ROOTS, *filter(None, re.split(r"[,\s]+", named)))
 
 
 def _under_root(path: str) -> bool:
-    return any(path.startswith(root + ".") for root in allowed_roots())
+    return path.startswith(tuple(f"{root}." for root in allowed_roots()))
 
 
 def _load(path: str, where: str = "") -> Any:

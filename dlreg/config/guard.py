@@ -7,6 +7,7 @@ launcher and nothing else of it, so whatever else is said about Hydra must be wh
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -77,24 +78,28 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, rest
 
 
-def words(overrides: Sequence[str]) -> None:
-    """Refuse overrides that reach for more than an experiment and its launcher, or say one key twice.
+def words(overrides: Sequence[str]) -> list[Override]:
+    """Read overrides; refuse those that reach for more than an experiment and its launcher, or say one key twice.
 
     Raises:
         UserError: naming the override.
     """
     once(overrides)
-    parser = OverridesParser.create()
-    for word in overrides:
-        _no_resolvers("", word)
-        try:
-            override = parser.parse_override(word)
-        except Exception:  # Hydra's, the grammar's, too deep a nesting, a number of too many digits
-            hint = choosing(word) or " Write KEY=VALUE, and quote what the shell would take apart"
-            raise UserError(f"{shown(word)}: this override cannot be read.{hint}") from None
-        _reach(override, word)
-        if override.key_or_group in GROUPS and not override.is_sweep_override():
-            _option_names(override.key_or_group, override.value())
+    return [_word(word) for word in overrides]
+
+
+@functools.lru_cache(maxsize=4096)
+def _word(word: str) -> Override:
+    _no_resolvers("", word)
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except Exception:  # Hydra's, the grammar's, too deep a nesting, a number of too many digits
+        hint = choosing(word) or " Write KEY=VALUE, and quote what the shell would take apart"
+        raise UserError(f"{shown(word)}: this override cannot be read.{hint}") from None
+    _reach(override, word)
+    if override.key_or_group in GROUPS and not override.is_sweep_override():
+        _option_names(override.key_or_group, override.value())
+    return override
 
 
 def no_interval(override: Override) -> None:
@@ -153,6 +158,16 @@ def composed(cfg: DictConfig) -> None:
     for key, value in _leaves(launcher):
         if re.search(r"(^|\.)_", key):
             raise UserError(f"hydra.launcher.{key}={shown(value)}: a launcher's values are plain ones")
+
+
+def value(key: str, said: Any) -> None:
+    """Refuse a value that is set in a composed config, for what `composed` refuses.
+
+    Raises:
+        UserError: naming the key.
+    """
+    for where, leaf in _leaves({key: said}):
+        _no_resolvers(where, leaf)
 
 
 def option_name(group: str, name: str) -> None:

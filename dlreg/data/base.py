@@ -57,6 +57,7 @@ class Dataset:
     classes: int
     upright: bool = False  # a mirrored or turned image may be of another class: characters
     names: tuple[str, ...] = ()  # of the classes, where they have other names than their numbers
+    truth: Tensor | None = None  # the test values without their noise, `(N, K)`, where they are known
 
     def checked(self, where: str) -> Dataset:
         """Self, if images are uint8 `(N, C, H, W)` or finite floats and every label is a class with training samples, or all
@@ -85,6 +86,8 @@ class Dataset:
         if self.train.x.shape[1:] != self.test.x.shape[1:]:
             shapes = f"{tuple(self.train.x.shape[1:])} and {tuple(self.test.x.shape[1:])}"
             raise UserError(f"{where}: training and test samples differ in shape: {shapes}")
+        if self.truth is not None and self.truth.shape != self.test.y.shape:
+            raise UserError(f"{where}: truth has the shape {tuple(self.truth.shape)}, not {tuple(self.test.y.shape)}")
         return self
 
 
@@ -141,6 +144,7 @@ class Data:
     upright: bool = False  # as in Dataset
     pool: Tensor | None = None  # samples to train on without a label
     dtype: torch.dtype | None = None  # of the arithmetic; None: torch's default
+    truth: Tensor | None = None  # the test values without their noise, where they are known
 
     @property
     def task(self) -> Task:
@@ -225,6 +229,7 @@ def prepare(
         normalization(normalize, train.x).to(device),
         dataset.upright,
         train.x[n_labelled:].to(device) if n_labelled < n_train else None,
+        truth=dataset.truth,
     )
 
 

@@ -28,7 +28,8 @@ def sine(
     Bishop (2006), section 1.1, https://www.microsoft.com/en-us/research/publication/pattern-recognition-machine-learning/.
     `draw` numbers independent training sets; the test points, random ones with the same noise, are the same for all of them.
     """
-    return Dataset(_noisy_sine(n, noise, points, draw), _noisy_sine(TEST, noise, "random", None), classes=1)
+    test = _noisy_sine(TEST, noise, "random", None)
+    return Dataset(_noisy_sine(n, noise, points, draw), test, classes=1, truth=_sine(test.x))
 
 
 @generated
@@ -43,7 +44,8 @@ def sine10(root: Path, download: bool) -> Dataset:
     """
     x = torch.arange(10, dtype=torch.float64).unsqueeze(1) / 9
     t = torch.tensor(TEN, dtype=torch.float64).unsqueeze(1)
-    return Dataset(Split(x, t), _noisy_sine(TEST, 0.3, "random", None), classes=1)
+    test = _noisy_sine(TEST, 0.3, "random", None)
+    return Dataset(Split(x, t), test, classes=1, truth=_sine(test.x))
 
 
 @generated
@@ -56,17 +58,20 @@ def quadratic(root: Path, download: bool) -> Dataset:
     rng = np.random.RandomState(0)
     splits = []
     for x in (np.linspace(0, 20, 21), np.arange(0, 20, 0.1)):
-        y = -1.5 * x + x**2 / 9 + 2 * rng.normal(0, 1, x.shape)
+        truth = -1.5 * x + x**2 / 9
+        y = truth + 2 * rng.normal(0, 1, x.shape)
         splits.append(Split(*(torch.from_numpy(a.reshape(-1, 1)) for a in (x / 10 - 1, y))))
-    return Dataset(splits[0], splits[1], classes=1)
+    return Dataset(splits[0], splits[1], classes=1, truth=torch.from_numpy(truth.reshape(-1, 1)))
 
 
 def _noisy_sine(n: int, noise: float, points: str, draw: int | None) -> Split:
     generator = torch.Generator().manual_seed(derive_seed(0 if draw is None else draw, f"sine/{draw is None}"))
     even = torch.linspace(0, 1, n, dtype=torch.float64)
     x = even if points == "grid" else torch.rand(n, generator=generator, dtype=torch.float64)
-    return _split(x, (2 * math.pi * x).sin() + noise * torch.randn(n, generator=generator, dtype=torch.float64))
+    return Split(
+        x.unsqueeze(1), (_sine(x) + noise * torch.randn(n, generator=generator, dtype=torch.float64)).unsqueeze(1)
+    )
 
 
-def _split(x: Tensor, y: Tensor) -> Split:
-    return Split(x.unsqueeze(1), y.unsqueeze(1))
+def _sine(x: Tensor) -> Tensor:
+    return (2 * math.pi * x).sin()

@@ -40,7 +40,7 @@ def gaussian(
             standard = _whitened(standard)
         x = standard[:, :d] * torch.tensor(spectrum, dtype=torch.float64).sqrt()
         splits.append(Split(x, x.sum(1, keepdim=True) + noise * standard[:, d:]))
-    return Dataset(splits[0], splits[1], classes=1)
+    return Dataset(splits[0], splits[1], classes=1, truth=splits[1].x.sum(1, keepdim=True))
 
 
 def _whitened(x: Tensor) -> Tensor:

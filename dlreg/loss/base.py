@@ -42,6 +42,13 @@ class Loss:
             losses = losses * (targets @ self.weights.to(targets.dtype))
         return losses if reduction == "none" else losses.mean() if reduction == "mean" else losses.sum()
 
+    def with_gradient(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss, and its gradient at the outputs `(N, K)`."""
+        with torch.enable_grad():
+            outputs = outputs.detach().requires_grad_()
+            loss = self(outputs, targets)
+        return loss.detach(), torch.autograd.grad(loss, outputs)[0]
+
 
 def class_weights(
     counts: Tensor, *, class_weight: Literal["none", "inverse", "balanced"], class_beta: Decay

@@ -20,9 +20,14 @@ class CoordinateDescent(ClosureRule):
 
     Wright (2015), https://arxiv.org/abs/1502.04759. line_search=exact starts from $t = 1 / H_ii$, which minimizes
     a quadratic along the coordinate (Gauss-Seidel); backtracking, or $H_ii <= 0$, starts from $t = lr$. Then t is halved until
-    the loss falls by at least $1e-4 t g_i^2$; a coordinate where it never does stays as it was. One step visits `coordinates`
+    the loss falls by at least $1e-4 t g_i^2$; a coordinate where it never does stays as it was. An exact search that meets 0,
+    where `reg=l1` has a kink, looks from its other side, and so a quadratic with `reg=l1` is minimized along the coordinate as
+    well, $w_i <- sign(z) max(|z| - alpha / H_ii, 0)$ (Friedman, Hastie, Tibshirani 2010, eq. 5-6,
+    https://doi.org/10.18637/jss.v033.i01): the lasso, with weights of exactly zero. One step visits `coordinates`
     of them (null: all), and the next goes on from there. On the whole training set: losses must be comparable.
     """
+
+    revision = 2
 
     full_batch: ClassVar[bool] = True
     own_steps: ClassVar[bool] = True  # not lr times the gradient
@@ -67,16 +72,19 @@ class CoordinateDescent(ClosureRule):
     def _search(self, place: tuple[Tensor, int, float], loss: Tensor, closure: Closure) -> Tensor:
         """Move one coordinate; returns the loss there. Before and after, the gradients are those at the weights."""
         p, i, lr = place
-        (gradient,) = dense(self, [p])
-        with torch.enable_grad():
-            slope = gradient.reshape(-1)[i]
-        t = torch.full_like(loss, lr)
-        if slope.requires_grad:
-            (row,) = torch.autograd.grad(slope, p, allow_unused=True, materialize_grads=True)
-            curvature = row.reshape(-1)[i]
-            t = torch.where(curvature > 0, 1 / curvature, t)
-        slope, flat = slope.detach(), p.view(-1)
+        slope, curvature = self._slopes(p, i)
+        flat = p.view(-1)
         before = flat[i].clone()
+        t = torch.full_like(loss, lr)
+        if curvature is not None and curvature > 0:
+            t = 1 / curvature
+            flat[i] = before - t * slope
+            new = evaluate(closure)
+            if not before * flat[i] > 0:  # at or over 0, where penalties have kinks
+                new = self._beyond_zero(p, i, t, closure)
+            if not flat[i] - before or new <= loss - SUFFICIENT * t * slope**2:
+                return new
+            t = t / 2
         for _ in range(HALVINGS):
             flat[i] = before - t * slope
             new = evaluate(closure)
@@ -84,4 +92,21 @@ class CoordinateDescent(ClosureRule):
                 return new
             t = t / 2
         flat[i] = before
+        return evaluate(closure)
+
+    def _slopes(self, p: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
+        """First and second derivative along a coordinate, the second if it is there."""
+        (gradient,) = dense(self, [p])
+        with torch.enable_grad():
+            slope = gradient.reshape(-1)[i]
+        if not slope.requires_grad:
+            return slope.detach(), None
+        (row,) = torch.autograd.grad(slope, p, allow_unused=True, materialize_grads=True)
+        return slope.detach(), row.reshape(-1)[i]
+
+    def _beyond_zero(self, p: Tensor, i: int, t: Tensor, closure: Closure) -> Tensor:
+        """From the far side of 0 to the minimum as seen from there; to 0 if that lies behind it: 0 is a kink's minimum then."""
+        flat, slope = p.view(-1), self._slopes(p, i)[0]
+        further = flat[i] - t * slope
+        flat[i] = torch.where(further * flat[i] > 0, further, 0.0)
         return evaluate(closure)

@@ -38,7 +38,16 @@ def spare_the_compiler(optimizer: Optimizer) -> Optimizer:
     if type(optimizer).__module__.startswith("torch.optim."):
         step = functools.partial(inspect.unwrap(type(optimizer).step), optimizer)
         optimizer.step = torch.no_grad()(step)  # type: ignore[method-assign]
+    if type(optimizer).zero_grad is Optimizer.zero_grad:
+        optimizer.zero_grad = functools.partial(_forget, optimizer)  # type: ignore[method-assign]
     return optimizer
+
+
+def _forget(optimizer: Optimizer) -> None:
+    """What `zero_grad` does, without its note to the profiler."""
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = None
 
 
 for _name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):

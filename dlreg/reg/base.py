@@ -51,6 +51,7 @@ class Regularizer:
     rank: ClassVar[int] = (
         0  # of its `project`: 0 changes the weights, 1 then constrains them, 2 looks at what has come out
     )
+    sets_up_first: ClassVar[bool] = False  # its `setup` takes the network as the model's option made it
     needs_unit: ClassVar[bool] = False  # it takes images for values in [0, 1], and would cut off what lies outside
     makes_committee: bool = False  # its fit returns several models that predict together
     needs_rate: bool = False  # what it does after a step is right only if that was lr times the gradient
@@ -145,6 +146,11 @@ class Chain(Regularizer):
         """What the parts have to say after a fit."""
         return [text for part in self.parts.values() if (text := part.remark())] + self._unheard
 
+    @property
+    def penalizes(self) -> bool:
+        """Whether a part adds something to the loss."""
+        return bool(self._acting["penalty"])
+
     def missed(self, order: int) -> list[str]:
         """The parts that an optimizer leaves without effect if the derivatives it takes are of this order."""
         return [] if order else [part.name for part in self._acting["gradient"] if part.needs_gradient]
@@ -156,8 +162,8 @@ class Chain(Regularizer):
         return fit(data)
 
     def setup(self, model: nn.Module) -> nn.Module:
-        """Each in order."""
-        for part in self.parts.values():
+        """Each in order, after those that come first."""
+        for part in sorted(self.parts.values(), key=lambda part: not part.sets_up_first):
             model = _module(part, "setup", part.setup(model))
         return model
 

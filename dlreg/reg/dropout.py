@@ -36,7 +36,7 @@ class Dropout(Regularizer):
         for i, layer in enumerate(layer for layer in weight_layers(model) if layer not in shortcuts):
             p = self.input_p if i == 0 else self.p if isinstance(layer, nn.Linear) else self.conv_p
             if p > 0:
-                layer.register_forward_pre_hook(self._drop(p))
+                layer.register_forward_pre_hook(Masks(self, p))
                 self.places += 1
         return model
 
@@ -48,15 +48,25 @@ class Dropout(Regularizer):
         """Whether this forward pass through `layer` is a noisy one."""
         return layer.training
 
-    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-        """x times its mask."""
-        return x * drop_mask(x, p, generator)
+    def mask(self, x: Tensor, p: float) -> Tensor:
+        """What units like x are multiplied by."""
+        return drop_mask(x, p, self.generator)
 
-    def _drop(self, p: float):  # noqa: ANN202
-        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-            return (self.noisy(inputs[0], p, self.generator),) if self.acts(layer) else None
 
-        return hook
+class Masks:
+    """A forward pre-hook: multiplies what enters a layer by masks of rate p."""
+
+    def __init__(self, dropout: Dropout, p: float) -> None:
+        self.dropout, self.p = dropout, p
+
+    def factor(self, layer: nn.Module, x: Tensor) -> Tensor | None:
+        """The mask of this pass, like x; None where nothing is dropped."""
+        return self.dropout.mask(x, self.p) if self.dropout.acts(layer) else None
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """The inputs times their mask."""
+        factor = self.factor(layer, inputs[0])
+        return None if factor is None else (inputs[0] * factor,)
 
 
 class GaussianDropout(Dropout):
@@ -67,10 +77,9 @@ class GaussianDropout(Dropout):
     the probability of keeping; here p is of dropping. Places and rates as in `dropout`.
     """
 
-    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-        """x times Gaussian noise of mean 1."""
-        noise = torch.empty_like(x).normal_(1.0, math.sqrt(p / (1 - p)), generator=generator)
-        return x * noise
+    def mask(self, x: Tensor, p: float) -> Tensor:
+        """Gaussian noise of mean 1."""
+        return torch.empty_like(x).normal_(1.0, math.sqrt(p / (1 - p)), generator=self.generator)
 
 
 class MCDropout(Dropout):
@@ -109,9 +118,9 @@ class MCDropout(Dropout):
         """In training, and in each of the k passes of the test."""
         return layer.training or self.sampling
 
-    def noisy(self, x: Tensor, p: float, generator: torch.Generator) -> Tensor:
-        """x times its mask."""
-        return super().noisy(x, p, self.masks if self.sampling and self.masks else generator)
+    def mask(self, x: Tensor, p: float) -> Tensor:
+        """At test from a stream of its own."""
+        return drop_mask(x, p, self.masks) if self.sampling and self.masks else super().mask(x, p)
 
     @property
     def _average(self):  # noqa: ANN202

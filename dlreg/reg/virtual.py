@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dlreg.attack.base import slope, unit
+from dlreg.errors import UserError
 from dlreg.hyper import Count, NonNegative, Positive
 from dlreg.passes import as_it_predicts, frozen_statistics
 from dlreg.reg.adversarial import Smooth, divergence
@@ -20,11 +21,29 @@ class VAT(Smooth):
     long as xi is small (their code has xi = 1e-6, which single precision rounds off). p(x) is a constant. eps is an L2
     norm in pixel units; x + r may leave [0, 1]. d is sought in evaluation mode; the pass at x + r is one of training that
     does not move running moments. Where labels are missing (`data.labelled`), the samples without one take part: `unlabelled`
-    of them an update.
+    of them an update, beside the batch or, with `labelled=false`, alone.
     """
 
-    def __init__(self, *, alpha: NonNegative, eps: NonNegative, xi: Positive, steps: Count, unlabelled: Count) -> None:
-        self.alpha, self.eps, self.xi, self.steps, self.unlabelled = alpha, eps, xi, steps, unlabelled
+    def __init__(
+        self,
+        *,
+        alpha: NonNegative,
+        eps: NonNegative,
+        xi: Positive,
+        steps: Count,
+        unlabelled: Count,
+        labelled: bool,
+    ) -> None:
+        self.alpha, self.eps, self.xi, self.steps = alpha, eps, xi, steps
+        self.unlabelled, self.labelled = unlabelled, labelled
+
+    def setup(self, model: nn.Module) -> nn.Module:
+        """Refuse to do without the batch where there is nothing else."""
+        if not self.labelled and self.context.pool is None:
+            raise UserError(
+                f"reg.{self.name}.labelled=false leaves samples without a label only: give data.labelled=100, for example"
+            )
+        return super().setup(model)
 
     def remark(self) -> str | None:
         """When it adds nothing."""
@@ -36,14 +55,14 @@ class VAT(Smooth):
         return x, y
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
-        """alpha times the mean divergence, over the batch and the samples without a label."""
+        """alpha times the mean divergence, over the samples without a label and those of the batch that take part."""
         if not self.alpha or not self.eps:
             return 0.0
         here = logits.detach()
         if self.beside is not None:
             with self.context.aside(), frozen_statistics(model), torch.no_grad():
-                here = torch.cat([here, model(self.beside).to(here.dtype)])
-            x = torch.cat([x, self.beside])
+                said = model(self.beside).to(here.dtype)
+            here, x = (torch.cat([here, said]), torch.cat([x, self.beside])) if self.labelled else (said, self.beside)
         r = self.eps * self.direction(model, x)
         with self.context.aside(), frozen_statistics(model):
             moved = model(x + r).to(logits.dtype)

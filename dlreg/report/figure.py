@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -10,6 +11,7 @@ from dlreg.report.table import Row, Table
 
 # With eight colours, then eight more patterns, a line is told from another on grey paper as well.
 PATTERNS = ("-", "--", ":", "-.")
+LETTERS = 14  # of a title to an inch
 STYLE: Any = {  # matplotlib knows its keys as 300 literals
     "font.size": 9,
     "axes.spines.top": False,
@@ -37,4 +39,5 @@ def give_title(figure: Figure, table: Table, note: str = "") -> None:
     """The table's title and a line on what is drawn."""
     lines = [line for line in (table.title.replace("$", r"\$"), note) if line]
     if lines:
-        figure.suptitle("\n".join(lines), fontsize=9)
+        across = int(LETTERS * figure.get_figwidth())
+        figure.suptitle("\n".join(textwrap.fill(line, across) for line in lines), fontsize=9)

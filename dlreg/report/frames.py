@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dlreg.report.label import describe
-from dlreg.report.metrics import METRICS
+from dlreg.report.metrics import JUDGED, METRICS
 from dlreg.run.result import Result
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def runs_frame(results: Iterable[Result]) -> pd.DataFrame:
     """What a run was (`reg`, `reg.dropout.p`, ...), how it ended, and its numbers at the last epoch, errors in percent."""
     import pandas as pd
 
-    return pd.DataFrame([_words(r) | {name: m.of(r, "last") for name, m in METRICS.items()} for r in results])
+    return pd.DataFrame([_words(r) | {name: METRICS[name].of(r, "last") for name in JUDGED} for r in results])
 
 
 def epochs_frame(results: Iterable[Result]) -> pd.DataFrame:

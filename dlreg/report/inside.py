@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlreg.data.base import Split
 from dlreg.data.normalize import to_unit
 from dlreg.model.blocks import plain_name, weight_layers, weights
+from dlreg.passes import device_of
 from dlreg.reg.predict import logits
 from dlreg.report.frame import COLOURS
 from dlreg.report.svg import Chart
@@ -91,7 +92,7 @@ def regions(opened: Opened, split: Split) -> Markup | None:
     (x0, y0), (x1, y1) = (low - room).tolist(), (high + room).tolist()
     across, up = torch.linspace(x0, x1, GRID), torch.linspace(y1, y0, GRID)
     plane = torch.stack([across.expand(GRID, GRID), up.unsqueeze(1).expand(GRID, GRID)], 2).view(-1, 2)
-    device = next(opened.model.parameters()).device
+    device = device_of(opened.model)
     surest, said = logits(opened.model, plane.to(device)).softmax(1).cpu().max(1)
     palette = torch.tensor([_rgb(COLOURS[i % len(COLOURS)]) for i in range(opened.data.classes)])
     strength = (0.15 + 0.45 * surest).unsqueeze(1)

@@ -145,11 +145,12 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
         for i, group in enumerate(groups)
     ]
     columns = list(dict.fromkeys(key for g in groups for key in g.label))
+    shown_metrics = [m for m in question.metrics if not METRICS[m].over or _has(shown, m)]
     lines = protocol_of(shown, [r for g in groups for r in g.results], question, samples, found.test)
     wrong = "; ".join(f"{names[i]}: {why}, which is no sample: left out" for i, why in twice.items())
     if wrong:
         lines["Warning"] = "; ".join(filter(None, [wrong, lines.get("Warning")]))
-    table = Table(columns, list(question.metrics), shown, lines | protocol, question.select, question.margin)
+    table = Table(columns, shown_metrics, shown, lines | protocol, question.select, question.margin)
     words = summary(table)
     return replace(table, test=found.test, protocol=({"In words": words} if words else {}) | table.protocol)
 
@@ -191,6 +192,11 @@ def arranged(table: Table) -> Table:
     """The same table with the baseline on top and the rest in the order of their labels, plain options first."""
     rows = sorted(table.rows, key=lambda row: (not row.baseline, place(row.label.values())))
     return replace(table, rows=rows)
+
+
+def _has(rows: Sequence[Row], metric: str) -> bool:
+    """Whether a row has the number, or may have it when it is run."""
+    return any(row.metrics[metric] for row in rows) or not any(row.runs for row in rows)
 
 
 def _status(group: Group) -> dict[str, int]:

@@ -11,18 +11,18 @@ def markdown(table: Table) -> str:
     """For a forge: a pipe table, the footer as a list."""
     rows = [cells(table, row) for row in table.rows]
     names = list(rows[0]) if rows else ["run"]
-    lines = [f"## {_md(table.title)}\n"] * bool(table.title) + [f"{_md(table.text)}\n"] * bool(table.text)
-    lines.append("| " + " | ".join(map(_md, names)) + " |")
+    lines = [f"## {plain(table.title)}\n"] * bool(table.title) + [f"{plain(table.text)}\n"] * bool(table.text)
+    lines.append("| " + " | ".join(map(plain, names)) + " |")
     lines.append("|" + "|".join(":--" if is_words(table, name) else "--:" for name in names) + "|")
     for row, shown in zip(table.rows, rows, strict=True):
         bold = {name: "**" * is_bold(table, row, name) for name in shown}
-        lines.append("| " + " | ".join(f"{bold[name]}{_md(cell)}{bold[name]}" for name, cell in shown.items()) + " |")
+        lines.append("| " + " | ".join(f"{bold[name]}{plain(cell)}{bold[name]}" for name, cell in shown.items()) + " |")
     lines.append("")
-    lines += [f"- {_md(name)}: {_md(text)}" for name, text in footer(table)]
+    lines += [f"- {plain(name)}: {plain(text)}" for name, text in footer(table)]
     return "\n".join(lines)
 
 
-def _md(text: str) -> str:
+def plain(text: str) -> str:
     """Words in a Markdown cell: no cell can end early, no tag, link or emphasis can begin."""
     text = " ".join(printable(text).split())
     return "".join("&lt;" if c == "<" else f"\\{c}" if c in "\\|`*_[]" else c for c in text)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dlreg.report.decomposition import Term, term
 from dlreg.report.folds import overlap
 from dlreg.report.stats import LEVEL, Stat
 from dlreg.run.result import Result, Select
 
 Of = Callable[[Result, Select], float | None]
+Over = Callable[[Sequence[Result], Select], Sequence[float]]
 RATE = (0.0, 100.0)
 
 
@@ -26,11 +29,13 @@ class Metric:
     limits: tuple[float, float] = (-math.inf, math.inf)  # where every value lies, and so every mean
     counted: bool = False  # a percentage of the test images, so that it comes in steps
     per_image: int = 0  # the sign with which an image that is guessed wrong enters; 0: it does not enter so
+    over: Over | None = None  # of all runs of a row together, which no run has alone: values whose mean it is
 
     def stat(self, runs: Iterable[Result], select: Select, level: float = LEVEL) -> Stat | None:
         """Over runs, with the interval of their mean at this level; None if none has the number."""
         runs = list(runs)
-        found = Stat.of((self.of(run, select) for run in runs), level, overlap(runs))
+        values = self.over(runs, select) if self.over else [self.of(run, select) for run in runs]
+        found = Stat.of(values, level, overlap(runs))
         return found and found.within(*self.limits)
 
 
@@ -61,6 +66,23 @@ def _nll(result: Result, select: Select) -> float | None:
     return metrics.get("nll", metrics["loss"]) if metrics and "error" in metrics else None
 
 
+def _mean_train_loss(result: Result, select: Select) -> float | None:
+    """Over all epochs: how fast the training set was fitted, in one number that every run has."""
+    losses = [float(row["train_loss"] or 0) for row in result.history]
+    return sum(losses) / len(losses) if losses else None
+
+
+def _on_the_way(share: float) -> Of:
+    """The validation error when so much of the training is over."""
+
+    def value(result: Result, select: Select) -> float | None:
+        epoch = math.ceil(share * len(result.history))
+        found = result.history[epoch - 1].get("val_error") if epoch else None
+        return None if found is None else 100 * found
+
+    return value
+
+
 def _measure(key: str, place: int | None = None) -> Of:
     """A measure of a linear model, or one of a list of them."""
 
@@ -71,6 +93,13 @@ def _measure(key: str, place: int | None = None) -> Of:
         return found[place] if place < len(found) else None
 
     return value
+
+
+def _term(title: str, name: Term) -> Metric:
+    """A part of the expected squared error."""
+    over: Over = functools.partial(term, name)
+    limits = (-math.inf, math.inf) if name == "bias2" else _POSITIVE
+    return Metric(title, lambda result, select: None, "lower", digits=4, limits=limits, over=over)
 
 
 def _gap(result: Result, select: Select) -> float | None:
@@ -94,6 +123,10 @@ METRICS = {
     "head_error": Metric("head error %", _of_split("test", "head_error"), "lower", limits=RATE),
     "middle_error": Metric("middle error %", _of_split("test", "middle_error"), "lower", limits=RATE),
     "tail_error": Metric("tail error %", _of_split("test", "tail_error"), "lower", limits=RATE),
+    "parity_error": Metric("parity error %", _of_split("test", "parity_error"), "lower", limits=RATE, counted=True),
+    "rotation_error": Metric(
+        "rotation error %", _of_split("test", "rotation_error"), "lower", limits=RATE, counted=True
+    ),
     "nll": Metric("test NLL", _nll, "lower", digits=4, limits=_POSITIVE),
     "ece": Metric("test ECE %", _of_split("test", "ece"), "lower", limits=RATE),
     "fgsm_error": Metric("FGSM error %", _of_split("test", "fgsm_error"), "lower", limits=RATE, counted=True),
@@ -106,10 +139,16 @@ METRICS = {
     "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),
     "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE),
     "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "mean_train_loss": Metric("mean train loss", _mean_train_loss, "lower", digits=4, limits=_POSITIVE),
+    "val_error_quarter": Metric("val error % at a quarter", _on_the_way(0.25), "lower", limits=RATE),
+    "val_error_half": Metric("val error % at half", _on_the_way(0.5), "lower", limits=RATE),
     "test_mse": Metric("test MSE", _of_split("test", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4, limits=(-math.inf, 1.0)),
     "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "bias2": _term("bias²", "bias2"),
+    "variance": _term("variance", "variance"),
+    "noise": _term("noise", "noise"),
     "weight_norm": Metric("‖w‖", _measure("weight_norm"), "lower", limits=_POSITIVE),
     "nonzeros": Metric("non-zero weights", _measure("nonzeros"), "lower", digits=0, limits=_POSITIVE),
     "condition": Metric("condition number", _measure("condition"), "lower", limits=(1.0, math.inf)),
@@ -117,3 +156,5 @@ METRICS = {
     "gap": Metric("gap", _gap, "lower"),
     "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE),
 }
+
+JUDGED = [name for name, metric in METRICS.items() if not metric.over]  # what a run has, and what can be compared

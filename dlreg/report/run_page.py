@@ -118,6 +118,8 @@ def _of_model(result: Result) -> list[Section]:
         sections.append(Section("Decision regions", "Dots: test samples, in the colour of their class.", [("", plane)]))
     if images := inside.filters(opened):
         sections.append(Section("First layer", f"{first}The largest filters; zero is grey.", images, kind="sample"))
+    if not list(opened.model.parameters()):
+        return sections
     text = f"{first}As they act in evaluation, a histogram for each layer."
     return [*sections, *inner, Section("Weights", text, inside.histograms(opened.model))]
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
 
 LEVEL = 0.95  # of every interval
 ALPHA = 0.05  # family-wise error rate of a table's verdicts
@@ -47,6 +46,8 @@ class Stat:
 
 def interval(values: np.ndarray, level: float = LEVEL, overlap: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Student's t interval of the mean along the last axis: mean +- t_{n-1} sd sqrt(1/n + overlap). Needs n >= 2."""
+    from scipy import special  # slow to load, and every command imports this file
+
     n = values.shape[-1]
     half = (
         special.stdtrit(n - 1, (1 + level) / 2)

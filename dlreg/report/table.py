@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dlreg.report.folds import overlap
 from dlreg.report.metrics import Select
@@ -12,6 +12,8 @@ from dlreg.report.stats import Stat
 from dlreg.report.tuning import Tuning
 from dlreg.report.verdicts import Difference
 from dlreg.run.result import Result, replicate
+
+Kind = Literal["curves", "dots", "sweep", "path", "terms", "tuning", "fit"]  # of pictures
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Table:
     text: str = ""
     test: str = ""  # by which the verdicts were given
     by: str | None = None  # the column that cuts the rows into blocks, each judged by itself
+    picture: Kind = "dots"  # that suits it
     effects: dict[str, Any] | None = None  # of an ablation, as data
     target: float | None = None  # validation error, in percent, to which epochs and seconds are counted
 

@@ -21,13 +21,16 @@ def pack_weights(fitted: Fitted) -> bytes:
     return packed({name: model.state_dict() for name, model in models.items() if model})
 
 
-def pack_predictions(y: Tensor, outputs: dict[str, list[Tensor]], softmax: bool) -> bytes:
+def pack_predictions(y: Tensor, outputs: dict[str, list[Tensor]], softmax: bool, truth: Tensor | None) -> bytes:
     """The outputs of each selection, batch by batch, as a compressed `.npz`.
 
-    Of values what was predicted; of classes which, and with a softmax the probabilities, in half precision.
+    Of values what was predicted, and what they are without noise where that is known; of classes which, and with a softmax
+    the probabilities, in half precision.
     """
     values = word_of(y) == "values"
     arrays = {"labels": y.cpu().numpy() if values else _small(y)}
+    if truth is not None:
+        arrays["truth"] = truth.cpu().numpy()
     for name, parts in outputs.items():
         whole = torch.cat(parts)
         arrays[f"predicted_{name}"] = whole.cpu().numpy() if values else _small(whole.argmax(1))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from dlreg.context import Context
+from dlreg.data.base import Data
+from dlreg.data.normalize import to_unit
+
+GATHERED = 1 << 18  # values, a megabyte of floats: what is gathered at once should not push all else out of the caches
 
 
 def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Iterator[Tensor]:
@@ -28,6 +33,16 @@ def batches(sampler: str, y: Tensor, batch_size: int, context: Context) -> Itera
         order = torch.randperm(n, generator=generator)
     parts = order.to(context.device).split(batch_size)
     return iter(parts[:-1] if len(parts) > 1 and batch_size > 1 and len(parts[-1]) == 1 else parts)
+
+
+def gathered(data: Data, order: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """x in [0, 1] and targets `(N, K)` of each batch of indices. Small batches are gathered many at a time, as one copy."""
+    together = max(1, GATHERED // (max(map(len, order), default=1) * math.prod(data.shape)))
+    for i in range(0, len(order), together):
+        few = order[i : i + together]
+        index, sizes = torch.cat(few), [len(batch) for batch in few]
+        x, y = to_unit(data.train.x[index]), data.task.targets(data.train.y[index])
+        yield from zip(x.split(sizes), y.split(sizes), strict=True)
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:

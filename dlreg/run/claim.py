@@ -106,13 +106,25 @@ class Claim:
                 json.dump([mine.token, mine.machine, mine.pid, mine.started], file)
         except FileExistsError:
             pass  # somebody was faster
+        except OSError:  # made and not written: a full disk
+            claim.unlink(missing_ok=True)
+            fence.unlink(missing_ok=True)
+            raise
         if last(self.folder) != mine:
             fence.unlink(missing_ok=True)
             raise Busy(f"{self.folder} is in use: another process runs this very experiment")
         for old in self.folder.glob(".claim-*"):
             if old != claim:
                 old.unlink(missing_ok=True)
+        self._clear_fences(fence)
         return mine
+
+    def _clear_fences(self, mine: Path) -> None:
+        """Remove what a kill left between fence and claim. Who made a fence before the last owner has lost already."""
+        for other in self.folder.glob(".held-*"):
+            with suppress(FileNotFoundError):
+                if other.stat().st_mtime_ns < mine.stat().st_mtime_ns:
+                    other.unlink()
 
     def _beat(self) -> None:
         while not self.over.wait(BEAT):

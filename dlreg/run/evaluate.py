@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlreg.data.base import Split
+from dlreg.data.base import Data, Split
 from dlreg.data.normalize import at_least_single, to_unit
 from dlreg.data.task import word_of
 from dlreg.errors import Diverged
+from dlreg.passes import device_of
 
 Criterion = Callable[..., Tensor]  # (outputs, targets, reduction="mean")
 EVAL_BATCH = 2000
@@ -23,37 +24,39 @@ ECE_BINS = 15
 class Tally:
     """Sums over an epoch, kept on the device and read every `CHECK` steps: one wait instead of one per step."""
 
-    def __init__(self, first_step: int) -> None:
+    def __init__(self, first_step: int, missed: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.count = missed
         self.loss, self.missed, self.samples, self.next_step = 0.0, 0.0, 0, first_step
         self._clear()
 
-    def add(self, objective: Tensor, loss: Tensor, missed: Tensor, size: int) -> None:
+    def add(self, objective: Tensor, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
         """Remember one step's numbers without reading them."""
         self.objectives.append(objective)
         self.losses.append(loss)
-        self.misses.append(missed)
-        self.sizes.append(size)
+        self.outputs.append(outputs)
+        self.targets.append(targets)
 
     def flush(self) -> float:
         """Read what was remembered; returns the latest loss. Raises Diverged at the first that is not finite."""
-        if not self.sizes:
+        if not self.losses:
             return 0.0
+        sizes = [len(targets) for targets in self.targets]
         objectives, losses = torch.stack([torch.stack(self.objectives), torch.stack(self.losses)]).double().cpu()
         bad = (~(objectives.isfinite() & losses.isfinite())).nonzero()
         if len(bad):
             raise Diverged(self.next_step + int(bad[0]))
-        self.loss += float(losses @ torch.tensor(self.sizes, dtype=torch.float64))
-        self.missed += float(torch.stack(self.misses).sum())
-        self.samples += sum(self.sizes)
-        self.next_step += len(self.sizes)
+        self.loss += float(losses @ torch.tensor(sizes, dtype=torch.float64))
+        self.missed += float(self.count(torch.cat(self.outputs), torch.cat(self.targets)))
+        self.samples += sum(sizes)
+        self.next_step += len(sizes)
         self._clear()
         return float(losses[-1])
 
     def _clear(self) -> None:
         self.objectives: list[Tensor] = []
         self.losses: list[Tensor] = []
-        self.misses: list[Tensor] = []
-        self.sizes: list[int] = []
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
 
 
 @torch.no_grad()
@@ -68,17 +71,36 @@ def evaluate(
 
     `keep` is given the outputs of each batch.
     """
+    sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, device_of(model))
+    for outputs, y in _outputs(model, split, autocast):
+        if keep:
+            keep(outputs)
+        sums.add(outputs, y)
+    return {**sums.metrics(len(split)), "samples": len(split)}
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module, data: Data, criterion: Criterion, autocast: AbstractContextManager[Any]
+) -> tuple[float, float]:
+    """Of the validation set the mean loss, and the mean of what its task counts: error or mean squared error."""
+    sums = torch.zeros(2, dtype=torch.float64, device=data.val.y.device)
+    for outputs, y in _outputs(model, data.val, autocast):
+        sums += torch.stack([criterion(outputs, y, reduction="sum"), data.task.missed(outputs, data.task.targets(y))])
+    loss, figure = (sums / len(data.val)).tolist()
+    return loss, figure
+
+
+def _outputs(
+    model: nn.Module, split: Split, autocast: AbstractContextManager[Any] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What the model gives in evaluation mode and what is right, batch by batch."""
     model.eval()
-    device = next(model.parameters()).device
-    sums = (OfValues if word_of(split.y) == "values" else OfClasses)(criterion, device)
+    device = device_of(model)
     for x, y in zip(split.x.split(EVAL_BATCH), split.y.split(EVAL_BATCH), strict=True):
         with autocast or nullcontext():
             outputs = model(to_unit(x.to(device)))
-        outputs = at_least_single(outputs)
-        if keep:
-            keep(outputs)
-        sums.add(outputs, y.to(device))
-    return {**sums.metrics(len(split)), "samples": len(split)}
+        yield at_least_single(outputs), y.to(device)
 
 
 class OfClasses:

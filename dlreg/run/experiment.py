@@ -38,6 +38,7 @@ from dlreg.run.rehearse import rehearse
 from dlreg.run.result import FINAL, Result, Status, damaged, read, run_id
 from dlreg.run.robust import Attacker
 from dlreg.run.start import start_remark
+from dlreg.run.tasks import task_errors
 from dlreg.run.threads import set_threads
 from dlreg.run.tracking import Tracked, make_trackers
 
@@ -207,7 +208,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
         outputs: list[torch.Tensor] = keep if keep is not None else []
         metrics, (columns, remarks) = measured(model, split, outputs.append), attacker.errors(model, split)
         result.remarks = list(dict.fromkeys([*result.remarks, *remarks]))
-        return metrics | by_class(torch.cat(outputs), split, data.train) | columns
+        others = by_class(torch.cat(outputs), split, data.train) | task_errors(model, split, data.classes)
+        return metrics | others | columns
 
     models = {"last": fitted.last, "best_val": fitted.best_val}
     result.train = measured(fitted.last, data.train)
@@ -223,7 +225,8 @@ def _measure(result: Result, settings: Settings, data: Data, fitted: Fitted) -> 
         raise Diverged(max(len(fitted.history) * fitted.steps_per_epoch - 1, 0))
     found = {k: measures(m, fitted.criterion, data.train.x) for k, m in models.items() if m}
     result.measures = {k: numbers for k, numbers in found.items() if numbers}
-    kept = {PREDICTIONS: pack_predictions(test.y, logits, getattr(fitted.criterion, "softmax", True))}
+    softmax = getattr(fitted.criterion, "softmax", True)
+    kept = {PREDICTIONS: pack_predictions(test.y, logits, softmax, data.truth)}
     return kept | ({WEIGHTS: pack_weights(fitted)} if settings.save_weights else {})
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from dlreg.run.step import Parts
 from dlreg.run.twin import Twin
 
 Ask = Callable[[dict[str, Any], Look], None]  # a row of the history, and how to look into the layers after that epoch
+
+SPACING = 1.0  # seconds of work that a kill may take away, or one epoch if that is longer
 
 
 class Fitter:
@@ -56,6 +60,7 @@ class Fitter:
         self.calls += 1
         self.parameters = sum(p.numel() for p in parts.model.parameters())
         loop = make_loop(self.settings, len(data.train), steps)
+        loop = dataclasses.replace(loop, epochs=getattr(parts.optimizer, "epochs", loop.epochs))
         report = _Numbered(self.report, self.calls, self.ask, Twin(self.settings, data, loop, parts))
         try:
             fitted = fit(parts, data, loop, report, checkpoint)
@@ -99,11 +104,17 @@ class CheckpointFile:
     def __init__(self, path: Path, settings: Settings, parts: Parts) -> None:
         self.path, self.settings, self.parts = path, settings, parts
         self.remark: str | None = None  # what became of the file that was there
+        self.saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether `SPACING` seconds have passed: epochs of milliseconds are done again sooner than each is kept."""
+        return time.monotonic() - self.saved >= SPACING
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep it, and the state before it beside it."""
         content = {"run": self.path.parent.name, "fingerprint": fingerprint(self.settings), "fit": state}
         durable.write_checked(self.path, packed(content))
+        self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
         """The newest state that is intact and of this fit, if there is one. What is neither is removed."""

@@ -15,12 +15,11 @@ from torch.optim import Optimizer
 
 from dlreg.context import Progress
 from dlreg.data.base import Data
-from dlreg.data.normalize import to_unit
 from dlreg.errors import Diverged
 from dlreg.passes import frozen_statistics
 from dlreg.reg.base import Fitted, History
-from dlreg.run.batches import batches, steps_per_epoch
-from dlreg.run.evaluate import Tally, evaluate
+from dlreg.run.batches import batches, gathered, steps_per_epoch
+from dlreg.run.evaluate import Tally, validate
 from dlreg.run.linear import linear_problem
 from dlreg.run.result import figure_of
 from dlreg.run.step import Parts, forward, train_step
@@ -50,7 +49,10 @@ class Report(Protocol):
 
 
 class Checkpoint(Protocol):
-    """Where the state of a fit is kept after each epoch."""
+    """Where the state of a fit is kept after an epoch."""
+
+    def due(self) -> bool:
+        """Whether so much was done since the last `save` that it should not be lost."""
 
     def load(self) -> dict[str, Any] | None:
         """What `save` was last given, if there is anything."""
@@ -68,6 +70,10 @@ class Nobody:
     def epoch(self, row: dict[str, Any]) -> None:
         """Nothing to say."""
 
+    def due(self) -> bool:
+        """Nothing is kept."""
+        return False
+
     def load(self) -> None:
         """Nothing was kept."""
 
@@ -76,7 +82,7 @@ class Nobody:
 
 
 def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkpoint) -> Fitted:
-    """Train until the last epoch or until a technique stops, saving after every epoch; continue what was saved.
+    """Train until the last epoch or until a technique stops, saving the state between epochs; continue what was saved.
 
     Raises:
         Diverged: a loss, a weight or a running statistic is no longer finite.
@@ -101,8 +107,9 @@ def fit(parts: Parts, data: Data, loop: Loop, report: Report, checkpoint: Checkp
         if _improved(history):
             best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         stopped = reg.end_epoch(model, history)
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
-        checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
+        if stopped or checkpoint.due():
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "states": reg.states}
+            checkpoint.save(state | {"history": history, "best": best, "stopped": stopped})
         report.epoch(row)
     best_val = _with_weights(model, best)  # before `finish`, which may change what the weights are called
     return Fitted(reg.finish(model), best_val, history, per_epoch, criterion=parts.criterion)
@@ -128,30 +135,27 @@ def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Re
     task = data.task
     order = list(batches(loop.sampler, data.train.y, loop.batch_size, context))
     first_step, total = epoch * len(order), loop.epochs * len(order)
-    tally = Tally(first_step)
+    tally = Tally(first_step, parts.missed)
     left = None if loop.steps is None else loop.steps - first_step
-    for i, index in enumerate(order[:left]):
+    for i, (x, y) in enumerate(gathered(data, order[:left])):
         context.progress = Progress(first_step + i, len(order), total, val_losses)
         _set_rate(optimizer, loop.schedule(context.progress))
         context.lr = optimizer.param_groups[0]["lr"]
-        x, y = to_unit(data.train.x[index]), task.targets(data.train.y[index])
-        tally.add(*train_step(parts, x, y), len(index))
-        if len(tally.sizes) == CHECK:
+        tally.add(*train_step(parts, x, y))
+        if len(tally.losses) == CHECK:
             report.step(epoch + (i + 1) / len(order), tally.flush())
     tally.flush()
     _check_finite(model, context.progress.step)
     trained = time.perf_counter() - started
-    val: dict[str, float | None] = {"loss": None, task.figure: None}
-    if len(data.val):
-        val = evaluate(model, data.val, parts.criterion, parts.autocast)
-    if val["loss"] is not None and not abs(val["loss"]) < float("inf"):
+    val_loss, val_figure = validate(model, data, parts.criterion, parts.autocast) if len(data.val) else (None, None)
+    if val_loss is not None and not abs(val_loss) < float("inf"):
         raise Diverged(context.progress.step)
     return {
         "epoch": epoch + 1,
         "train_loss": tally.loss / tally.samples,
         f"train_{task.figure}": tally.missed / tally.samples,
-        "val_loss": val["loss"],
-        f"val_{task.figure}": val[task.figure],
+        "val_loss": val_loss,
+        f"val_{task.figure}": val_figure,
         "lr": context.lr,
         "seconds": time.perf_counter() - started,
         "images_per_second": tally.samples / trained,
@@ -161,14 +165,13 @@ def run_epoch(parts: Parts, data: Data, loop: Loop, history: History, report: Re
 def whole_gradient(parts: Parts, data: Data, loop: Loop) -> None:
     """Leave in `p.grad` the gradient over the whole training set, for an optimizer that has a place for it (`whole`)."""
     parts.optimizer.zero_grad()
-    task = data.task
     order = list(batches("cyclic", data.train.y, loop.batch_size, parts.context))
     samples = sum(map(len, order))
-    for index in order:
-        x, y = parts.reg.batch(parts.model, to_unit(data.train.x[index]), task.targets(data.train.y[index]))
+    for x, y in gathered(data, order):
+        x, y = parts.reg.batch(parts.model, x, y)
         with frozen_statistics(parts.model):
             _, _, objective = forward(parts, x, y)
-        (objective * (len(index) / samples)).backward()
+        (objective * (len(y) / samples)).backward()
     parts.reg.gradient(parts.model)
 
 
@@ -196,5 +199,5 @@ def _set_rate(optimizer: Optimizer, multiplier: float) -> None:
 
 def _check_finite(model: nn.Module, step: int) -> None:
     tensors = [t for t in model.state_dict().values() if t.is_floating_point()]
-    if not bool(torch.stack([n.double() for n in torch._foreach_norm(tensors)]).isfinite().all()):
+    if tensors and not bool(torch.stack([n.double() for n in torch._foreach_norm(tensors)]).isfinite().all()):
         raise Diverged(step)

@@ -25,10 +25,13 @@ from dlreg.errors import UserError
 from dlreg.loss.base import Loss, class_weights
 from dlreg.model.blocks import weight_layers
 from dlreg.norm.layers import none
+from dlreg.optimizer.idle import Idle
 from dlreg.optimizer.kernels import spare_the_compiler
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
 from dlreg.run.machine import autocast
+from dlreg.run.memory import remember
+from dlreg.run.stack import Stack
 from dlreg.run.start import begun, freeze
 from dlreg.run.step import Parts
 from dlreg.schedule.base import multiplier
@@ -156,14 +159,18 @@ def make_parts(
     context.pool = data.pool
     context.criterion, context.softmax = criterion, criterion.softmax
     model = begun(make_model(settings, data, seed), settings).to(context.device)
+    remember(model, data)
     pretrained(model)
     freeze(model, settings.freeze)
     reg = make_chain(settings)
     reg.begin("chain", context)
     model = reg.setup(model)
-    optimizer = build("optimizer", settings.optimizer)([p for p in model.parameters() if p.requires_grad])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = build("optimizer", settings.optimizer)(trained) if trained else Idle()
     context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
-    return Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts = Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts.stack = Stack.of(parts)
+    return parts
 
 
 def make_loop(settings: Settings, n: int, steps: int | None = None) -> Loop:

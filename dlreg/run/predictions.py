@@ -23,6 +23,7 @@ class Predictions:
     labels: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray | None  # of the classes, `(N, K)`, to 3 digits; None where the loss knows none
+    truth: np.ndarray | None = None  # the values without their noise, `(N, K)`, where they are known
 
     @property
     def beliefs(self) -> np.ndarray:
@@ -36,7 +37,8 @@ def predictions(result: Result, select: Select = "last") -> Predictions | None:
     arrays = _intact(result.folder, result.files.get(PREDICTIONS))
     if arrays is None or f"predicted_{select}" not in arrays:
         return None
-    return Predictions(arrays["labels"], arrays[f"predicted_{select}"], arrays.get(f"probabilities_{select}"))
+    probabilities, truth = arrays.get(f"probabilities_{select}"), arrays.get("truth")
+    return Predictions(arrays["labels"], arrays[f"predicted_{select}"], probabilities, truth)
 
 
 def wrong(result: Result, select: Select = "last") -> np.ndarray | None:
@@ -51,6 +53,20 @@ def _wrong(folder: Path | None, checksum: str | None, select: Select) -> np.ndar
         return None
     labels, predicted = arrays["labels"], arrays[f"predicted_{select}"]
     return None if labels.dtype.kind == "f" else np.asarray(labels != predicted)
+
+
+def residuals(result: Result, select: Select = "last") -> tuple[np.ndarray, np.ndarray] | None:
+    """What it predicted minus the truth, and the test values minus the truth, each `(N K,)`; None where no truth is known."""
+    return _residuals(result.folder, result.files.get(PREDICTIONS), select)
+
+
+@functools.lru_cache(maxsize=512)  # each of a row's terms asks for all runs of the row
+def _residuals(folder: Path | None, checksum: str | None, select: Select) -> tuple[np.ndarray, np.ndarray] | None:
+    arrays = _intact(folder, checksum)
+    if arrays is None or "truth" not in arrays or f"predicted_{select}" not in arrays:
+        return None
+    truth = arrays["truth"]
+    return (arrays[f"predicted_{select}"] - truth).ravel(), (arrays["labels"] - truth).ravel()
 
 
 def _intact(folder: Path | None, checksum: str | None) -> Mapping[str, np.ndarray] | None:

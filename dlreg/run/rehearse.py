@@ -19,6 +19,7 @@ from dlreg.model.blocks import NORM_LAYERS
 from dlreg.reg.base import Chain, Fitted
 from dlreg.run.linear import check_linear
 from dlreg.run.loop import Nobody, fit
+from dlreg.run.memory import check_memory
 from dlreg.run.parts import make_chain, make_loop, make_parts
 from dlreg.run.pretrain import Pretrainer
 from dlreg.run.robust import Attacker, check_attack
@@ -46,6 +47,7 @@ def rehearse(settings: Settings, data: Data) -> None:
         chain = make_chain(settings)
         chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
         _check_chain(chain, data)
+        check_memory(chain, settings, len(data.train))
         check_attack(settings, data)
         fitted = chain.train(Trial(settings, len(data.train)), dataclasses.replace(data, train=train, val=val))
         Attacker.of(settings, fitted.criterion).errors(fitted.last, train)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 import io
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dlreg.context import Context
 from dlreg.data.base import Data, Split
 from dlreg.data.task import word_of
 from dlreg.errors import UserError, shown
+from dlreg.passes import device_of
 from dlreg.reg.base import Fitted
 from dlreg.run.artifacts import WEIGHTS
 from dlreg.run.by_class import by_class
@@ -32,7 +32,6 @@ from dlreg.run.predictions import Predictions
 from dlreg.run.result import Result, Select, read
 
 ALONE: dict[str, Any] = {"start": None, "fresh": []}  # the weights of a run do not ask what they began as
-FEW = 2  # samples that stand for a training set where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -103,11 +102,9 @@ def settings_of(result: Result) -> Settings:
 
 def structure(settings: Settings, data: Data) -> Fitted:
     """What `train` and every `finish` make of models that were not trained: the modules that a run's weights fit."""
-    few = torch.arange(FEW, device=data.train.y.device)
-    train, val = (split[few[: len(split)]] for split in (data.train, data.val))
     chain = make_chain(settings)
     chain.begin("chain", Context(settings.seed, torch.device(settings.device)))
-    return chain.train(functools.partial(_untrained, settings), dataclasses.replace(data, train=train, val=val))
+    return chain.train(functools.partial(_untrained, settings), data)
 
 
 def _untrained(settings: Settings, data: Data, *, note: dict[str, Any] | None = None, **options: Any) -> Fitted:
@@ -126,7 +123,7 @@ def _filled(made: Fitted, folder: Path, select: Select) -> nn.Module:
     if content is None:
         why = "are damaged" if (folder / WEIGHTS).exists() else "were not kept (save_weights=false)"
         raise UserError(f"{folder}: its weights {why}")
-    device = next(made.last.parameters()).device
+    device = device_of(made.last)
     saved = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     if select not in saved:
         raise UserError(f"{folder} has no {select} weights; it has {', '.join(saved)}")

@@ -18,7 +18,7 @@ from dlreg.context import derive_seed
 from dlreg.data.base import Data, Split
 from dlreg.data.normalize import to_unit
 from dlreg.errors import UserError
-from dlreg.passes import as_it_predicts
+from dlreg.passes import as_it_predicts, device_of
 from dlreg.run.machine import autocast
 
 BATCH = 500
@@ -43,7 +43,7 @@ class Attacker:
         """(column -> error as a fraction, remarks). Predictions are made anew on every attacked image."""
         if not self.attack.rungs:
             return {}, []
-        device = next(model.parameters()).device
+        device = device_of(model)
         generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "attack"))
         found = [
             self._climb(model, to_unit(x.to(device)), y.to(device), generator)

@@ -137,7 +137,7 @@ def _check_patterns(key: str, patterns: Sequence[str], layers: Iterable[str]) ->
     names = list(dict.fromkeys(layers))
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise UserError(f"{key}: {pattern!r} matches no layer; this model has {', '.join(names)}")
+            raise UserError(f"{key}: {pattern!r} matches no layer; this model has {', '.join(names) or 'none'}")
 
 
 def _matches(layer: str, patterns: Sequence[str]) -> bool:

@@ -46,7 +46,8 @@ def multiply_adds(model: nn.Module, sample: Tensor) -> int:
         counts.append(weight.numel() * output.numel() // len(weight))
 
     hooks = [layer.register_forward_hook(count) for layer in weight_layers(model)]
-    model.eval()(to_unit(sample))
+    if hooks:
+        model.eval()(to_unit(sample))
     for hook in hooks:
         hook.remove()
     return sum(counts)

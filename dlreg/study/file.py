@@ -16,8 +16,9 @@ from dlreg import durable
 from dlreg.config import guard
 from dlreg.config.options import conf_dir
 from dlreg.errors import UserError, did_you_mean, shown
-from dlreg.report.metrics import METRICS, Select
+from dlreg.report.metrics import JUDGED, METRICS, Select
 from dlreg.report.protocol import duration
+from dlreg.report.table import Kind
 from dlreg.run.result import read
 from dlreg.study.sampling import Sampler
 from dlreg.study.spaces import FIXED, Axis, Space, count
@@ -88,6 +89,7 @@ class Budget(_Part):
     trials: Annotated[int, Field(ge=1)] | None = None  # in place of the study's
     values: dict[str, Any] = {}  # what $NAME stands for in labels, overrides and notes
     why_not: str | None = None  # published values are not comparable, because ...
+    history: list[str] = []  # recipes that were tried, what was seen of them, and why they were changed
 
 
 class Study(_Part):
@@ -106,6 +108,8 @@ class Study(_Part):
     select: Select = "last"
     shared: Overrides = []
     heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
+    picture: Kind = "dots"  # what `dlreg plot` draws if nothing else is asked for
+    ranked: bool = False  # rows by their first column, and not as they stand in the file
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
@@ -119,6 +123,8 @@ class Study(_Part):
         for name in given:
             if name not in METRICS:
                 raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+        if given[0] not in JUDGED:
+            raise ValueError(f"{given[0]} is of all runs of a row together and cannot be judged; begin with another")
         return given
 
 

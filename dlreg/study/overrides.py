@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from dlreg.config import guard
 from dlreg.config.applying import Applying, in_option
-from dlreg.config.compose import checked, compose, hydra, load, with_values
+from dlreg.config.compose import compose, composed, sets_value
 from dlreg.config.schema import GROUPS, Settings
 
 
@@ -54,18 +52,14 @@ def varied(words: Sequence[str], points: Sequence[Sequence[str]], config_dirs: S
     Raises:
         UserError: a point sets what the row does not have, or a value is refused.
     """
-    parser, composed, found = OverridesParser.create(), {}, []
-    with hydra() as loader:
-        for point in points:
-            guard.words(point)
-            values = [word for word in point if word.split("=", 1)[0] not in GROUPS]
-            head = tuple(layered(words, [word for word in point if word not in values], ()))
-            if head not in composed:
-                composed[head] = cfg = load(loader, head, config_dirs)
-                rule = Applying(word.split("=", 1)[0] for word in values)
-                rule.to(checked(cfg, cfg.hydra.runtime.choices).model_dump())
-                rule.refuse_unused("no option of this row")
-            cfg = composed[head]
-            changed = with_values(cfg, [parser.parse_override(word) for word in values])
-            found.append(checked(changed, cfg.hydra.runtime.choices))
+    found = []
+    for point in points:
+        values = [override for override in guard.words(point) if override.key_or_group not in GROUPS]
+        options = [str(override.input_line) for override in guard.words(point) if override not in values]
+        row = guard.words(layered(words, options, ()))
+        config = composed([str(override.input_line) for override in row if not sets_value(override)], config_dirs)
+        rule = Applying(override.key_or_group for override in values)
+        rule.to(config.tree())
+        rule.refuse_unused("no option of this row")
+        found.append(config.settings([*filter(sets_value, row), *values]))
     return found

@@ -101,7 +101,7 @@ class _Watching:
         self.report.step(done, loss)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Raises Cut: the run is behind; its checkpoint is there, and now a note."""
+        """Raises Cut: the run is behind, and now there is a note."""
         self.report.epoch(row)
         if (self.folder / "checkpoint-1").exists():
             return

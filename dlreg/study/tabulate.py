@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dlreg.report.judge import Group, judge
+from dlreg.report.metrics import METRICS
+from dlreg.report.order import ordered
 from dlreg.report.protocol import duration
 from dlreg.report.question import Population, Question
 from dlreg.report.table import Published, Table
@@ -59,15 +61,17 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
-    return replace(judged, rows=rows, title=title, text=text)
+    whole = replace(judged, rows=rows, title=title, text=text, picture=study.picture)
+    best_first = "-" * (METRICS[study.columns[0]].better == "higher") + study.columns[0]
+    return ordered(whole, best_first) if study.ranked else whole
 
 
 def wanted(planned: Plan) -> list[Cell]:
     """The runs that the table is of; where seeds are added, those of the looks so far and of the next."""
     if planned.looks is None:
         return planned.cells
-    shown = table(planned).rows
-    return [cell for row, found in zip(planned.rows, shown, strict=True) for cell in row.cells[: found.wanted]]
+    asked = {row.label[planned.study.heading]: row.wanted for row in table(planned).rows}
+    return [cell for row in planned.rows for cell in row.cells[: asked[row.label]]]
 
 
 def _by_hand(planned: Plan) -> str:

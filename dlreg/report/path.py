@@ -1,0 +1,72 @@
+"""Coefficients of linear models against the strength of a penalty, or whatever number varies; below them the error."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dlreg.errors import UserError
+from dlreg.report.figure import PATTERNS, give_title
+from dlreg.report.frame import COLOURS
+from dlreg.report.sweep import MARKERS, Points, along, draw_metric, name_metric, parameter, set_axis
+from dlreg.report.table import Row, Table
+
+WIDE = 15.0  # times the median that the largest coefficient is: more is read on a logarithmic axis
+NAMED = 7  # beside each other in the legend
+
+
+def path(table: Table) -> Figure:
+    """Every weight, but not the bias, over the parameter; a column of panels for each line of a sweep.
+
+    Raises:
+        UserError: the rows differ in no number, or a run has no coefficients.
+    """
+    key = parameter(table)
+    lines = along(table, key)
+    figure = Figure(figsize=(4.9 * len(lines), 5.0), dpi=200)
+    panels = figure.subplots(2, len(lines), squeeze=False, sharex="col", height_ratios=[3, 2])
+    for (above, below), (label, points) in zip(panels.T, lines.items(), strict=True):
+        _weights(above, points, table.select)
+        draw_metric(below, points, table, ("#000000", MARKERS[0]))
+        set_axis(below, key, [value for value, _ in points])
+        name_metric(below, table.metrics[0])
+        below.legend()
+        above.set_ylabel("coefficient")
+        if len(lines) > 1:
+            above.set_title(label, fontsize=8)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), NAMED))
+    several = any(len(row.runs) > 1 for row in table.rows)
+    give_title(figure, table, "band: ± one standard deviation; bars: 95 % interval of the mean" if several else "")
+    return figure
+
+
+def _weights(axes: Axes, points: Points, select: str) -> None:
+    """A line for each."""
+    found = [(value, _coefficients(row, select)) for value, row in points]
+    size = max(weights.shape[1] for _, weights in found)
+    for i in range(size):
+        there = [(value, weights[:, i]) for value, weights in found if i < weights.shape[1]]
+        values, means = [value for value, _ in there], [w.mean() for _, w in there]
+        colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
+        axes.plot(values, means, pattern, color=colour, marker=".", markersize=3, label=f"w{i + 1}")
+        spread = [w.std(ddof=1) if len(w) > 1 else 0.0 for _, w in there]
+        if any(spread):
+            low, high = (np.add(means, sign * np.array(spread)) for sign in (-1, 1))
+            axes.fill_between(values, low, high, color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(0, color="#555555", linewidth=0.8, zorder=1)
+    sizes = np.abs(np.concatenate([weights.ravel() for _, weights in found]))
+    if (middle := float(np.median(sizes[sizes > 0]))) * WIDE < sizes.max():
+        axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(middle)))
+        axes.set_ylim(*(np.sign(end) * 2 * abs(end) for end in axes.get_ylim()))  # linear margins are none here
+
+
+def _coefficients(row: Row, select: str) -> np.ndarray:
+    """Of each run, `(S, m)`."""
+    found = [run.measures.get(select, {}).get("coefficients") for run in row.runs]
+    if not found or not all(isinstance(each, list) and len(each) > 1 for each in found):
+        raise UserError(
+            "--kind path draws the coefficients of models that are linear in their weights, of one output and fitted to squares"
+        )
+    return np.array(found, dtype=float)[:, 1:]

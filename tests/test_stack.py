@@ -1,0 +1,85 @@
+"""The derivative that is written out: autograd's bits wherever it is taken, and never where it is not proved."""
+
+import pytest
+import torch
+
+from dlreg.context import Progress
+from dlreg.run import parts
+from dlreg.run.experiment import Experiment
+from dlreg.run.stack import Stack
+from dlreg.run.step import train_step
+
+TAKEN = [
+    [],
+    ["model.hidden=[]"],
+    ["model.hidden=[20,20,20]", "model.activation=tanh", "precision=fp64"],
+    ["model.activation=sigmoid", "reg=gaussian_dropout"],
+    ["reg=[dropout,maxnorm]", "reg.dropout.input_p=0.2", "optimizer=momentum", "batch_size=100"],
+    ["reg=[label_smoothing,clip_norm]", "aug=mixup", "optimizer=adam"],
+    ["freeze=[layers.1]", "optimizer=sam"],
+    ["loss=focal", "loss.class_weight=inverse"],
+    ["loss=mse", "optimizer=lbfgs", "batch_size=full"],
+    ["optimizer=svrg", "reg=input_noise"],
+]
+LEFT = [
+    ["reg=l2"],
+    ["norm=batch"],
+    ["norm=weight"],
+    ["reg=hidden_noise"],
+    ["reg=weight_noise"],
+    ["reg=mc_dropout"],
+    ["reg=kl_sparsity"],
+    ["model.activation=gelu"],
+    ["precision=bf16"],
+    ["model=maxout"],
+    ["model=linear"],
+]
+
+
+def made(settings, words):
+    experiment = Experiment.of(settings(*words))
+    data = experiment.data()
+    return parts.make_parts(experiment.settings, data, 0), data
+
+
+def trained(made_parts, data, steps=3):
+    made_parts.context.begin_epoch(0)
+    made_parts.model.train()
+    for step in range(steps):
+        made_parts.context.progress = Progress(step, steps, steps)
+        batch = (
+            slice(0, None) if getattr(made_parts.optimizer, "full_batch", False) else slice(step * 30, step * 30 + 50)
+        )
+        x, y = data.train.x[batch].float() / 255, data.task.targets(data.train.y[batch])
+        told = train_step(made_parts, x, y)
+    gradients = [p.grad for p in made_parts.model.parameters()]
+    return [*told, *gradients, *made_parts.model.state_dict().values()]
+
+
+@pytest.mark.parametrize("words", TAKEN, ids=" ".join)
+def test_has_the_bits_of_autograd(words, settings):
+    written, data = made(settings, words)
+    assert isinstance(written.stack, Stack)
+    by_autograd, _ = made(settings, words)
+    by_autograd.stack = None
+    for ours, theirs in zip(trained(written, data), trained(by_autograd, data), strict=True):
+        assert ours is theirs is None or torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("words", LEFT, ids=" ".join)
+def test_is_left_to_autograd_where_more_happens_than_is_written_out(words, settings):
+    assert made(settings, words)[0].stack is None
+
+
+def test_a_hook_of_anybody_leaves_all_to_autograd(settings):
+    plain, _ = made(settings, [])
+    assert Stack.of(plain)
+    for module in plain.model.modules():
+        for hook in (
+            module.register_forward_hook,
+            module.register_forward_pre_hook,
+            module.register_full_backward_hook,
+        ):
+            handle = hook(lambda *_: None)
+            assert Stack.of(plain) is None, module
+            handle.remove()
