@@ -58,7 +58,7 @@ def test_sweep_table_frames_and_figures(here):
     assert len(frame) == 4 and len(long) == 4 and set(frame["reg"]) == {"none", "dropout"}
     assert frame["test_error"].mean() == pytest.approx(printed.to_frame()["test_error_mean"].mean())
     assert {"epoch", "train_loss", "val_error", "seed", "reg.dropout.p"} <= set(long)
-    for kind in KINDS[:2]:
+    for kind in list(KINDS)[:2]:
         assert dlreg.plot(printed, kind).axes
     assert dlreg.plot("outputs", "curves").axes
     with pytest.raises(UserError, match="kind=pie must be one of curves, dots, sweep"):
