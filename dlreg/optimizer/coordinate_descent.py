@@ -82,7 +82,12 @@ class CoordinateDescent(ClosureRule):
             new = evaluate(closure)
             if not before * flat[i] > 0:  # at or over 0, where penalties have kinks
                 new = self._beyond_zero(p, i, t, closure)
-            if not flat[i] - before or new <= loss - SUFFICIENT * t * slope**2:
+            if flat[i] == before == 0:
+                below, above = self._beside_zero(p, i, closure)
+                if below <= 0 <= above:  # a kink, and the minimum
+                    return evaluate(closure)
+                slope = above if above < 0 else below
+            elif new <= loss - SUFFICIENT * t * slope**2:
                 return new
             t = t / 2
         for _ in range(HALVINGS):
@@ -103,6 +108,16 @@ class CoordinateDescent(ClosureRule):
             return slope.detach(), None
         (row,) = torch.autograd.grad(slope, p, allow_unused=True, materialize_grads=True)
         return slope.detach(), row.reshape(-1)[i]
+
+    def _beside_zero(self, p: Tensor, i: int, closure: Closure) -> list[Tensor]:
+        """The slopes just below 0 and just above it."""
+        flat, slopes = p.view(-1), []
+        for side in (-1, 1):
+            flat[i] = side * torch.finfo(p.dtype).tiny
+            evaluate(closure)
+            slopes.append(self._slopes(p, i)[0])
+        flat[i] = 0.0
+        return slopes
 
     def _beyond_zero(self, p: Tensor, i: int, t: Tensor, closure: Closure) -> Tensor:
         """From the far side of 0 to the minimum as seen from there; to 0 if that lies behind it: 0 is a kink's minimum then."""
