@@ -35,6 +35,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     extra = {
         "Source": study.source,
         "Published": study.published,
+        "Theory": study.theory,
         "Tuning": _tuning(planned),
         "Trials": told({row.label: found for row, found in zip(planned.rows, tunings, strict=True) if found}),
         "Left out": _left_out(planned),
@@ -59,7 +60,14 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
-    return replace(judged, rows=rows, title=title, text=text, picture=study.picture)
+    return replace(
+        judged,
+        rows=rows,
+        title=title,
+        text=text,
+        picture=study.picture,
+        reference="theory" if study.theory else "published",
+    )
 
 
 def wanted(planned: Plan) -> list[Cell]:
