@@ -437,3 +437,10 @@ def test_no_path_without_coefficients(run, settings):
     folders = [run("epochs=1", f"optimizer.lr={lr}").run_id for lr in (0.1, 0.2)]
     with pytest.raises(UserError, match="draws the coefficients of models that are linear"):
         figure(compare([read(Path(settings().outputs) / name) for name in folders]), "path")
+
+
+@pytest.mark.parametrize("optimizer", CLOSED_FORM)
+@pytest.mark.parametrize("option", ["bagging", "ensemble"])
+def test_what_acts_around_fits_goes_with_closed_forms(option, optimizer, fitted):
+    result = fitted("data=sine", "model.degree=2", f"optimizer={optimizer}", f"reg={option}", f"reg.{option}.k=2")
+    assert result.test["last"]["mse"] < 1

@@ -12,7 +12,7 @@ from results import fixed, result
 from dlreg.errors import UserError
 from dlreg.report.dots import dots
 from dlreg.report.judge import Group, arranged, compare, judge
-from dlreg.report.plot import KINDS, draw
+from dlreg.report.plot import KINDS, draw, figure
 from dlreg.report.question import Question
 from dlreg.report.render import render
 from dlreg.report.sweep import geometric
@@ -150,3 +150,21 @@ def test_nothing_to_draw():
         draw(compare(fixed()), "tuning", "png")
     with pytest.raises(UserError, match="differ in a number"):
         draw(compare(fixed()), "sweep", "png")
+
+
+def test_what_theory_says_is_not_called_published():
+    """In the heading of the column and in both pictures; measured means stand where they are."""
+    runs = [result("none", seed, 1.5 + seed / 10) for seed in (0, 1)]
+    table = judge([Group({"m": "a"}, runs, published={"test_error": Published(1.6)})], 0)
+    for word in ("published", "theory"):
+        shown = replace(table, reference=word)
+        assert f"| {word} |" in render(shown, "md")
+        for kind in ("dots", "beside"):
+            text = draw(shown, kind, "svg").decode()
+            assert f">{word}<" in text and (word == "theory") == (">published<" not in text)
+    axes = figure(table, "beside").axes[0]
+    assert {
+        float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() in "oD" and len(line.get_xdata())
+    } == {1.55, 1.6}
+    with pytest.raises(UserError, match="no row has one"):
+        draw(compare(fixed()), "beside", "png")

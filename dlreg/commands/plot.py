@@ -21,8 +21,9 @@ def run(argv: list[str]) -> int:
         "plot",
         "Draw what dlreg table prints: curves (learning curves with bands), dots (means with intervals and "
         "published values), sweep (a number that varies between rows, on the axis that suits it), path (on such an axis the "
-        "coefficients of linear models), terms (on such an axis bias, variance and noise), tuning (the expected best of so "
-        "many trials, of a study that tunes), fit (the curves of a regression on one feature, over its samples).",
+        "coefficients of linear models), terms (on such an axis bias, variance and noise), beside (measured numbers beside "
+        "published ones), tuning (the expected best of so many trials, of a study that tunes), fit (the curves of a "
+        "regression on one feature, over its samples).",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"

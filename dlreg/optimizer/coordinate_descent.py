@@ -81,14 +81,11 @@ class CoordinateDescent(ClosureRule):
             flat[i] = before - t * slope
             new = evaluate(closure)
             if not before * flat[i] > 0:  # at or over 0, where penalties have kinks
-                new = self._beyond_zero(p, i, t, closure)
-            if flat[i] == before == 0:
-                below, above = self._beside_zero(p, i, closure)
-                if below <= 0 <= above:  # a kink, and the minimum
-                    return evaluate(closure)
-                slope = above if above < 0 else below
-            elif new <= loss - SUFFICIENT * t * slope**2:
+                new = self._beyond_zero(place, t, new, closure)
+            if new <= loss - SUFFICIENT * t * slope**2:
                 return new
+            if before == 0 and self._is_kink(place, t * slope * 0.5**HALVINGS, closure):
+                return evaluate(closure)
             t = t / 2
         for _ in range(HALVINGS):
             flat[i] = before - t * slope
@@ -109,19 +106,24 @@ class CoordinateDescent(ClosureRule):
         (row,) = torch.autograd.grad(slope, p, allow_unused=True, materialize_grads=True)
         return slope.detach(), row.reshape(-1)[i]
 
-    def _beside_zero(self, p: Tensor, i: int, closure: Closure) -> list[Tensor]:
-        """The slopes just below 0 and just above it."""
-        flat, slopes = p.view(-1), []
-        for side in (-1, 1):
-            flat[i] = side * torch.finfo(p.dtype).tiny
-            evaluate(closure)
-            slopes.append(self._slopes(p, i)[0])
-        flat[i] = 0.0
-        return slopes
-
-    def _beyond_zero(self, p: Tensor, i: int, t: Tensor, closure: Closure) -> Tensor:
-        """From the far side of 0 to the minimum as seen from there; to 0 if that lies behind it: 0 is a kink's minimum then."""
-        flat, slope = p.view(-1), self._slopes(p, i)[0]
-        further = flat[i] - t * slope
-        flat[i] = torch.where(further * flat[i] > 0, further, 0.0)
+    def _beyond_zero(self, place: tuple[Tensor, int, float], t: Tensor, here: Tensor, closure: Closure) -> Tensor:
+        """From the far side of 0 to the minimum as seen from there, or to 0 if that lies behind it; back if it is no lower."""
+        p, i, _ = place
+        flat, there = p.view(-1), p.view(-1)[i].clone()
+        further = there - t * self._slopes(p, i)[0]
+        flat[i] = torch.where(further * there > 0, further, 0.0)
+        new = evaluate(closure)
+        if new <= here:
+            return new
+        flat[i] = there
         return evaluate(closure)
+
+    def _is_kink(self, place: tuple[Tensor, int, float], step: Tensor, closure: Closure) -> bool:
+        """Whether the loss rises at once from 0, where the weight is left, although its slope there points away."""
+        p, i, _ = place
+        flat = p.view(-1)
+        flat[i] = -step
+        evaluate(closure)
+        rises = bool(self._slopes(p, i)[0] * step <= 0)
+        flat[i] = 0.0
+        return rises

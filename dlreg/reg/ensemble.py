@@ -64,6 +64,10 @@ class Ensemble(Regularizer):
         seeds = [self.context.seed, *(derive_seed(self.context.seed, f"{self.name}/{i}") for i in range(1, self.k))]
         return together([fit(data, seed=seed) for seed in seeds], self.combine)
 
+    def squares(self, model: nn.Module) -> list[tuple[float, nn.Parameter]]:
+        """None: it acts around fits, not in them."""
+        return []
+
 
 class Bagging(Regularizer):
     """k models, each trained on a bootstrap sample (as many draws with replacement as there are samples), predict together:
@@ -94,6 +98,10 @@ class Bagging(Regularizer):
             fitted.history[-1][f"oob_{figure}"] = error
             fitted.remarks.append(f"{self.name}: out-of-bag {text} on {covered:,} of {n:,} training samples")
         return fitted
+
+    def squares(self, model: nn.Module) -> list[tuple[float, nn.Parameter]]:
+        """None: it acts around fits, not in them."""
+        return []
 
 
 def together(fits: Sequence[Fitted], combine: Combine) -> Fitted:

@@ -51,8 +51,9 @@ def cells(table: Table, row: Row) -> dict[str, str]:
 
 
 def published_title(table: Table, metric: str) -> str:
-    """The heading over the published values of a metric."""
-    return "published" if metric == table.metrics[0] else f"published {METRICS[metric].title.removeprefix('test ')}"
+    """The heading over the published values of a metric, or over those of theory."""
+    title = METRICS[metric].title.removeprefix("test ")
+    return table.reference if metric == table.metrics[0] else f"{table.reference} {title}"
 
 
 def footer(table: Table) -> list[tuple[str, str]]:

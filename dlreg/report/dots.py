@@ -127,7 +127,7 @@ def _published(axes: Axes, table: Table, near: tuple[float, float]) -> None:
         axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=RED, fontsize=8)
     if values:
         unsure = any(paper.why_not for _, paper in values)
-        label = f"published{f' ({MARK} hollow: not comparable)' if unsure else ''}"
+        label = f"{table.reference}{f' ({MARK} hollow: not comparable)' if unsure else ''}"
         axes.plot([], [], "D", color=RED, markerfacecolor="none" if unsure else RED, label=label)
 
 

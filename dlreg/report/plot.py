@@ -14,6 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from dlreg.errors import UserError
+from dlreg.report.beside import beside
 from dlreg.report.budget import budget
 from dlreg.report.dots import dots
 from dlreg.report.figure import PATTERNS, STYLE, give_title, name_of
@@ -104,5 +105,6 @@ def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
 
 
 KINDS: dict[Kind, Callable[[Table], Figure]] = {
-    "curves": _curves, "dots": dots, "sweep": sweep, "path": path, "terms": terms, "tuning": budget, "fit": fit,
+    "curves": _curves, "dots": dots, "sweep": sweep, "path": path, "terms": terms, "beside": beside,
+    "tuning": budget, "fit": fit,
 }  # fmt: skip

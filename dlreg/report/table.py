@@ -13,7 +13,7 @@ from dlreg.report.tuning import Tuning
 from dlreg.report.verdicts import Difference
 from dlreg.run.result import Result, replicate
 
-Kind = Literal["curves", "dots", "sweep", "path", "terms", "tuning", "fit"]  # of pictures
+Kind = Literal["curves", "dots", "sweep", "path", "terms", "beside", "tuning", "fit"]  # of pictures
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Table:
     by: str | None = None  # the column that cuts the rows into blocks, each judged by itself
     picture: Kind = "dots"  # that suits it
     effects: dict[str, Any] | None = None  # of an ablation, as data
+    reference: Literal["published", "theory"] = "published"  # what stands beside the measured numbers
     target: float | None = None  # validation error, in percent, to which epochs and seconds are counted
 
     def begins(self, i: int) -> bool:

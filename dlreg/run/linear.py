@@ -92,6 +92,6 @@ def check_linear(parts: Parts, name: str, n: int) -> None:
     ridge = getattr(parts.optimizer, "ridge", False)
     for part in parts.reg.parts.values():
         terms = part.squares(parts.model)
-        if not ridge or terms is None or any(parameter is layer.bias for _, parameter in terms):
+        if terms is None or (terms and not ridge) or any(parameter is layer.bias for _, parameter in terms):
             can = "of the regularizers only l2, on weights" if ridge else "no regularizer"
             raise UserError(f"optimizer={name} solves in closed form and takes {can}; leave out {part.name}")

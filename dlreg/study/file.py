@@ -100,6 +100,7 @@ class Study(_Part):
     source: str = ""
     text: str = ""
     published: str = ""  # the protocol behind the published column: network, runs, selection
+    theory: str = ""  # or the formulas behind it, where no paper prints numbers
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
     baseline: str | None = None  # label of the row that differences are taken to, of rows that name no other; the first
     margin: Annotated[float, Field(gt=0)] | None = (

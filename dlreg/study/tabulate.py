@@ -37,6 +37,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     extra = {
         "Source": study.source,
         "Published": study.published,
+        "Theory": study.theory,
         "Tuning": _tuning(planned),
         "Trials": told({row.label: found for row, found in zip(planned.rows, tunings, strict=True) if found}),
         "Left out": _left_out(planned),
@@ -61,7 +62,14 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
-    whole = replace(judged, rows=rows, title=title, text=text, picture=study.picture)
+    whole = replace(
+        judged,
+        rows=rows,
+        title=title,
+        text=text,
+        picture=study.picture,
+        reference="theory" if study.theory else "published",
+    )
     best_first = "-" * (METRICS[study.columns[0]].better == "higher") + study.columns[0]
     return ordered(whole, best_first) if study.ranked else whole
 
