@@ -34,6 +34,18 @@ def newest(path):
     return next((content for content in found if content is not None), None)
 
 
+def without_clock(history):
+    """What two runs of one experiment have in common."""
+    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
+
+
+def final_state(settings):
+    """The result of a run, the content of its weights file, and its history without the clock."""
+    experiment = Experiment.of(settings)
+    result = experiment.run(Silent())
+    return result, durable.read_listed(experiment.folder, "weights"), without_clock(result.history)
+
+
 class Silent:
     """A report that nobody reads."""
 

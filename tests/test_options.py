@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from conftest import CLOSED_FORM, EVERY_OPTION, Silent
+from conftest import CLOSED_FORM, EVERY_OPTION, Silent, without_clock
 
 from dlreg import durable
 from dlreg.config.build import hyperparameters, locate
@@ -42,10 +42,6 @@ def overrides(group, name, data_root):
 
 
 WATCHED = "log=layers"  # which looks into the run after every epoch, and must not change a bit of it
-
-
-def without_clock(history):
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in history]
 
 
 _trained = {}

@@ -5,8 +5,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from conftest import Silent
-from test_options import final_state
+from conftest import Silent, final_state
 from torch import nn
 from toy import begun
 

@@ -5,8 +5,7 @@ import shutil
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import CLOSED_FORM, Silent
-from test_options import final_state
+from conftest import CLOSED_FORM, Silent, final_state
 
 from dlreg.config.compose import compose
 from dlreg.config.options import options
