@@ -87,7 +87,9 @@ def test_another_source_of_a_plugin_is_another_run(tmp_path, monkeypatch):
     module, folder = tmp_path / "identitytricks.py", tmp_path / "conf" / "reg"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("# mine\nmine:\n  _target_: identitytricks.Mine\n")
-    module.write_text("from dlreg.reg.base import Regularizer\n\n\nclass Mine(Regularizer):\n    pass\n")
+    module.write_text(
+        "from dlreg.reg.base import Regularizer\n\n\nclass Mine(Regularizer):\n    def gradient(self, model): ...\n"
+    )
     first = Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id
     module.write_text(module.read_text() + "    strength = 1000\n")
     assert Experiment.of(compose(["reg=mine", "device=cpu"], [str(tmp_path / "conf")])).run_id != first

@@ -155,8 +155,8 @@ def test_dropout_acts_where_it_should(kind):
 
 
 def test_gaussian_dropout_has_dropouts_moments():
-    part = GaussianDropout(p=0.2, input_p=0.0, conv_p=0.0)
-    noise = part.noisy(torch.full((1000, 1000), 3.0), 0.2, generator()).double() / 3
+    part = begun(GaussianDropout(p=0.2, input_p=0.0, conv_p=0.0), model=layers(4, 3))
+    noise = part.mask(torch.empty(1000, 1000), 0.2).double()
     assert z(noise, 1.0) < 5
     assert z((noise - 1).square(), 0.25) < 5
 

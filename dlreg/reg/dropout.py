@@ -59,6 +59,10 @@ class Masks:
     def __init__(self, dropout: Dropout, p: float) -> None:
         self.dropout, self.p = dropout, p
 
+    def __deepcopy__(self, memo: object) -> Masks:
+        """Itself: a copy of the model is thinned by the same technique, which says when."""
+        return self
+
     def factor(self, layer: nn.Module, x: Tensor) -> Tensor | None:
         """The mask of this pass, like x; None where nothing is dropped."""
         return self.dropout.mask(x, self.p) if self.dropout.acts(layer) else None
