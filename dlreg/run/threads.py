@@ -12,7 +12,7 @@ from dlreg.model.blocks import weight_layers
 from dlreg.run.parts import make_model
 
 MACHINE = torch.get_num_threads()  # as many as torch would take; less where processes divide the machine
-SHARE = 64e6  # multiply-adds of a forward pass that a thread must have: with less, waiting for each other takes longer
+SHARE = 32e6  # multiply-adds of a forward pass that a thread must have: with less, waiting for each other takes longer
 
 
 def set_threads(settings: Settings, data: Data) -> None:
