@@ -68,7 +68,7 @@ def _nll(result: Result, select: Select) -> float | None:
 
 def _mean_train_loss(result: Result, select: Select) -> float | None:
     """Over all epochs: how fast the training set was fitted, in one number that every run has."""
-    losses = [float(row["train_loss"] or 0) for row in result.history]
+    losses = [loss for row in result.history if (loss := row["train_loss"]) is not None]
     return sum(losses) / len(losses) if losses else None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from dlreg.loss.base import Loss
 from dlreg.model.mlp import MLP
-
-if TYPE_CHECKING:
-    from dlreg.run.step import Parts
+from dlreg.run.step import Parts, with_gradient
 
 Back = Callable[[Tensor], Tensor]  # gradient at the output of a layer -> gradient at its input
 ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {  # (gradient at the output, output)
@@ -41,6 +39,7 @@ class Stack:
     def __init__(self, model: nn.Sequential, criterion: Loss) -> None:
         first, net = model
         self.first, self.layers, self.criterion = first, list(cast(MLP, net).layers), criterion
+        self.modules = list(model.modules())
 
     @classmethod
     def of(cls, parts: Parts) -> Stack | None:
@@ -49,13 +48,17 @@ class Stack:
         if type(model) is not nn.Sequential or type(net) is not MLP or parts.reg.penalizes:
             return None
         known = all(type(layer) in (nn.Flatten, nn.Linear, *ACTIVATIONS) for layer in net.layers)
-        plain = all(map(_untouched, model.modules())) and isinstance(parts.autocast, nullcontext)
+        plain = isinstance(parts.autocast, nullcontext)
         here = all(p.device.type == "cpu" for p in model.parameters()) and not list(model[0].parameters())
         return cls(model, parts.criterion) if known and plain and here and isinstance(parts.criterion, Loss) else None
 
-    @torch.no_grad()
     def __call__(self, parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One forward and one backward pass of x `(N, ...)` with the targets y `(N, K)`."""
+        """One forward and one backward pass of x `(N, ...)` with the targets y `(N, K)`; by autograd where a hook looks on."""
+        written = all(map(_untouched, self.modules))  # now: a technique may set a hook at any time
+        return self._passes(x, y) if written else with_gradient(parts, x, y)
+
+    @torch.no_grad()
+    def _passes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         backs: list[Back] = []
         h = self.first(x)
         for layer in self.layers:

@@ -10,8 +10,7 @@ import torch
 
 from dlreg.config.schema import Settings
 from dlreg.data.base import Data
-from dlreg.data.normalize import to_unit
-from dlreg.run.batches import batches
+from dlreg.run.batches import batches, gathered
 from dlreg.run.layers import BATCH, Layer, acting_weights, layers
 from dlreg.run.loop import Loop, equip
 from dlreg.run.parts import make_parts
@@ -62,7 +61,6 @@ class Twin:
         parts.context.progress, parts.context.lr = fit.context.progress, fit.context.lr
 
     def _step(self, parts: Parts) -> None:
-        train, task = self.data.train, self.data.task
-        index = next(batches(self.loop.sampler, train.y, self.loop.batch_size, parts.context))
+        index = next(batches(self.loop.sampler, self.data.train.y, self.loop.batch_size, parts.context))
         parts.model.train()
-        train_step(parts, to_unit(train.x[index]), task.targets(train.y[index]))
+        train_step(parts, *next(gathered(self.data, [index])))
