@@ -20,9 +20,13 @@ TAKEN = [
     ["loss=focal", "loss.class_weight=inverse"],
     ["loss=mse", "optimizer=lbfgs", "batch_size=full"],
     ["optimizer=svrg", "reg=input_noise"],
+    ["reg=[dropout,l2]", "reg.l2.layers={layers.1:0}", "optimizer=momentum"],
+    ["reg=[l2,maxnorm]", "reg.l2.biases=true", "freeze=[layers.1]", "optimizer=adam"],
 ]
 LEFT = [
-    ["reg=l2"],
+    ["reg=[l2,l1_late]"],
+    ["reg=l1"],
+    ["reg=l2_to"],
     ["norm=batch"],
     ["norm=weight"],
     ["reg=hidden_noise"],

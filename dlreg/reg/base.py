@@ -147,9 +147,9 @@ class Chain(Regularizer):
         return [text for part in self.parts.values() if (text := part.remark())] + self._unheard
 
     @property
-    def penalizes(self) -> bool:
-        """Whether a part adds something to the loss."""
-        return bool(self._acting["penalty"])
+    def penalties(self) -> list[Regularizer]:
+        """The parts that may add something to the loss."""
+        return self._acting["penalty"]
 
     def missed(self, order: int) -> list[str]:
         """The parts that an optimizer leaves without effect if the derivatives it takes are of this order."""

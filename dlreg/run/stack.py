@@ -43,9 +43,14 @@ class Stack:
 
     @classmethod
     def of(cls, parts: Parts) -> Stack | None:
-        """The network as a stack, if it is nothing more, with no penalty, on a CPU, in one precision: there this is proved."""
-        model, net = parts.model, getattr(parts.model, "net", None)
-        if type(model) is not nn.Sequential or type(net) is not MLP or parts.reg.penalizes:
+        """The network as a stack, if it is nothing more, on a CPU, in one precision: there this is proved.
+
+        Of penalties it takes one, of squares: the sum of three gradients depends on their order.
+        """
+        model, net, penalties = parts.model, getattr(parts.model, "net", None), parts.reg.penalties
+        if type(model) is not nn.Sequential or type(net) is not MLP:
+            return None
+        if len(penalties) > 1 or any(part.squares(model) is None for part in penalties):
             return None
         known = all(type(layer) in (nn.Flatten, nn.Linear, *ACTIVATIONS) for layer in net.layers)
         plain = isinstance(parts.autocast, nullcontext)
@@ -55,10 +60,10 @@ class Stack:
     def __call__(self, parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One forward and one backward pass of x `(N, ...)` with the targets y `(N, K)`; by autograd where a hook looks on."""
         written = all(map(_untouched, self.modules))  # now: a technique may set a hook at any time
-        return self._passes(x, y) if written else with_gradient(parts, x, y)
+        return self._passes(parts, x, y) if written else with_gradient(parts, x, y)
 
     @torch.no_grad()
-    def _passes(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _passes(self, parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         backs: list[Back] = []
         h = self.first(x)
         for layer in self.layers:
@@ -66,7 +71,10 @@ class Stack:
         loss, gradient = self.criterion.with_gradient(h, y)
         for back in reversed(backs):
             gradient = back(gradient)
-        return h, loss, loss
+        for part in parts.reg.penalties:
+            for alpha, w in part.squares(parts.model) or []:
+                cast(Tensor, w.grad).add_(w * alpha)
+        return h, loss, loss + parts.reg.penalty(parts.model, x, y, h)
 
 
 class Affine:
