@@ -58,6 +58,7 @@ class StudyRow(_Part):
     note: str = ""
     tune: dict[str, Axis] = {}  # key -> its values or its interval; lists alone are a grid
     against: str | None = None  # label of the row that it is compared with, in place of the baseline
+    reaches: float | None = None  # what its mean in the first column is to be beyond, in the unit of the column
 
     @model_validator(mode="before")
     @classmethod
@@ -102,7 +103,8 @@ class Study(_Part):
     published: str = ""  # the protocol behind the published column: network, runs, selection
     theory: str = ""  # or the formulas behind it, where no paper prints numbers
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
-    baseline: str | None = None  # label of the row that differences are taken to, of rows that name no other; the first
+    # Label of the row that differences are taken to, of rows that name no other; the first, unless rows say what they reach.
+    baseline: str | None = None
     margin: Annotated[float, Field(gt=0)] | None = (
         None  # differences below it do not matter, in the first column's unit
     )
@@ -179,7 +181,7 @@ def load(path: Path) -> Study:
     for where, label in [("baseline", study.baseline), *((f"{row.label}: against", row.against) for row in study.rows)]:
         if label is not None and label not in labels:
             raise UserError(f"{path.name}: {where}: no row is called {label!r}.{did_you_mean(label, labels)}")
-    if study.baseline is None and not any(row.against for row in study.rows):
+    if study.baseline is None and not any(row.against or row.reaches is not None for row in study.rows):
         study = study.model_copy(update={"baseline": labels[0]})
     if itself := next((row.label for row in study.rows if row.against == row.label), None):
         raise UserError(f"{path.name}: {itself}: against: a row is not compared with itself")

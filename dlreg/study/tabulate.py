@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dlreg.report import goal
 from dlreg.report.judge import Group, judge
 from dlreg.report.metrics import METRICS
 from dlreg.report.order import ordered
@@ -57,6 +58,9 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         ),
         **{name: text for name, text in extra.items() if text},
     )
+    goals = {row.label: row.row.reaches for row in planned.rows if row.row.reaches is not None}
+    if claimed := goal.told(judged.rows, goals, study.columns[0], study.select):
+        judged = replace(judged, protocol=judged.protocol | {"Goal": claimed})
     title = f"{study.id}: {planned.title}".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
     rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
