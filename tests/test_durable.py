@@ -124,6 +124,15 @@ def test_fsync_comes_before_the_rename_and_the_folder_after(tmp_path, monkeypatc
     assert seen == ["fsync", "replace", "fsync"]
 
 
+def test_tidying_is_not_stopped_by_who_tidies_too(tmp_path, monkeypatch):
+    """Between the list of left-overs and the removal of one, another process may have removed it."""
+    (tmp_path / ".x.tmp").write_bytes(b"left over")
+    gone = [tmp_path / ".gone.tmp", tmp_path / ".x.tmp"]
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *_: iter(gone))
+    durable.tidy(tmp_path)
+    assert not os.listdir(tmp_path)
+
+
 def test_no_file_stays_open(tmp_path):
     """A study writes thousands of files in one process."""
     open_files = "/proc/self/fd"

@@ -7,10 +7,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import SHARED, Silent
 
 from dlreg import durable
+from dlreg.config.build import locate
 from dlreg.config.compose import compose
+from dlreg.config.options import options
 from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
 from dlreg.run.content import data_digest
@@ -111,6 +114,32 @@ def test_another_revision_of_an_option_is_another_run_for_whom_it_concerns(setti
     monkeypatch.setattr(Dropout, "revision", 2, raising=False)
     assert Experiment.of(settings("reg=[l2,dropout]")).run_id != with_it
     assert Experiment.of(settings("reg=l2")).run_id == without
+
+
+REVISED = {
+    ("aug", "erasing"): 2,
+    ("aug", "fancy_pca"): 2,
+    ("norm", "cosine"): 2,
+    ("norm", "weight"): 2,
+    ("optimizer", "adahessian"): 2,
+    ("optimizer", "coordinate_descent"): 2,
+    ("reg", "ema"): 2,
+    ("reg", "swa"): 2,
+    ("reg", "weight_decay"): 2,
+    ("schedule", "cosine_restarts"): 2,
+}
+
+
+def test_no_option_becomes_another_unnoticed():
+    """Raising a revision makes everybody's runs of that option others: this list says of which, and is changed with it."""
+    found = {}
+    for group in ("aug", "data", "init", "loss", "model", "norm", "optimizer", "reg", "schedule"):
+        for word, path in options(group).items():
+            node = yaml.safe_load(path.read_text()) or {}
+            made = node if "_target_" in node else node.get(word)
+            if made and (revision := getattr(locate(group, made), "revision", 1)) != 1:
+                found[group, word] = revision
+    assert found == REVISED
 
 
 def test_rows_are_told_apart_by_what_ran_and_not_by_its_name(run):
