@@ -63,7 +63,7 @@ def faults(source: bytes) -> list[Fault]:
             yield whole(node.test, f"(not ({ast.unparse(node.test)}))")
         elif isinstance(node, ast.AugAssign) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
             yield whole(node, "pass")
-        elif isinstance(node, ast.Return) and node.value is not None:
+        elif isinstance(node, ast.Return) and ast.unparse(node) not in ("return", "return None"):
             yield whole(node, "return None")
 
     return sorted({fault for node in _acting(ast.parse(source)) for fault in of(node)})
@@ -84,6 +84,8 @@ def _acting(tree: ast.AST) -> Iterator[ast.AST]:
             if isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert | ast.Import | ast.ImportFrom):
                 continue
             if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: an assertion
                 continue
             if isinstance(node, ast.AST):
                 yield node

@@ -102,6 +102,25 @@ def test_an_owner_elsewhere_is_gone_when_its_heartbeat_stood_still_by_the_watche
         pass
 
 
+@pytest.mark.parametrize("sign", ["stands still", "moves", "another owner's"])
+def test_a_run_elsewhere_is_abandoned_when_no_sign_of_life_comes(tmp_path, monkeypatch, sign):
+    now = [1000.0]
+    owner = Claim(tmp_path).__enter__().owner
+    elsewhere(monkeypatch)
+
+    def wait(seconds):
+        now[0] += seconds
+        if sign == "moves":
+            os.utime(owner.fence(tmp_path), (now[0], now[0]))
+        elif sign != "stands still" and not (tmp_path / ".claim-2").exists():
+            claim.expel(tmp_path, owner)
+            Claim(tmp_path).__enter__()
+
+    monkeypatch.setattr(claim.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(claim.time, "sleep", wait)
+    assert claim.abandoned(tmp_path) == (sign == "stands still")
+
+
 def test_who_was_taken_over_publishes_nothing_and_ends_nobody_elses_claim(tmp_path):
     with Claim(tmp_path) as slow:
         claim.expel(tmp_path, slow.owner)

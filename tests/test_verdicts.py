@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from dlreg.report.verdicts import Rows, Rule, verdicts
+from dlreg.report.contrasts import detectable
+from dlreg.report.stats import Stat
+from dlreg.report.verdicts import Rows, Rule, _needed, verdicts
 
 NOISE = np.array([0.0, 0.1, -0.1, 0.05, -0.05])
 
@@ -91,6 +93,12 @@ def test_each_row_has_its_own_smallest_difference_and_seeds_to_come():
     found = verdicts(rows([5 + NOISE[:3], 5.05 + NOISE[:3] + quiet, 5.6 + NOISE[:3] + loud]), Rule()).differences
     assert found[1].detectable < found[2].detectable / 3
     assert found[2].verdict == "not decided" and found[2].seeds_needed > 3
+
+
+def test_up_to_a_hundred_seeds_are_advised():
+    stat, family = Stat.of([1.0, 0.9, 1.1]), (1, None)
+    sizes = [stat.mean / detectable(n, *family) for n in (100, 101)]
+    assert [_needed(stat, sd, Rule(), family) for sd in sizes] == [100, None]
 
 
 @pytest.mark.parametrize("seeds", [3, 5])

@@ -19,11 +19,6 @@ class WeightDecay(WeightPenalty):
 
     revision = 2
 
-    def setup(self, model: nn.Module) -> nn.Module:
-        """Nothing remembered yet."""
-        self._before: tuple[int, list[Tensor]] = (-1, [])
-        return super().setup(model)
-
     def remark(self) -> str | None:
         """When there is nothing to decay, or when another decays already."""
         own = self.context.optimizer_decay
@@ -31,15 +26,13 @@ class WeightDecay(WeightPenalty):
 
     @torch.no_grad()
     def batch(self, model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Remember the weights of this update, at its first batch."""
-        step = self.context.progress.step
-        if step != self._before[0]:
-            self._before = step, [w.parameter.clone() for _, w in self.terms(model)]
+        """Remember the weights before the update."""
+        self._before = [w.parameter.clone() for _, w in self.terms(model)]
         return x, y
 
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """Decay what they were."""
         if terms := self.terms(model):
-            decays = torch._foreach_mul(self._before[1], [self.context.lr * a for a, _ in terms])
+            decays = torch._foreach_mul(self._before, [self.context.lr * a for a, _ in terms])
             torch._foreach_sub_([w.parameter for _, w in terms], decays)
