@@ -32,7 +32,7 @@ PARTS = {  # file -> the tests that answer for it
     "run/stack.py": ["test_stack"],
     "run/batches.py": ["test_batches", "test_train"],
     "run/claim.py": ["test_claim"],
-    "run/fitter.py": ["test_spacing", *TRAINING, "test_reg_training"],
+    "run/fitter.py": ["test_spacing", *TRAINING, "test_reg_training", "test_pretrain"],
     "run/evaluate.py": ["test_evaluate", *TRAINING],
     "reg/penalties.py": ["test_reg", "test_together"],
     "reg/maxnorm.py": ["test_reg", "test_together"],

@@ -1,8 +1,10 @@
 """What `train.evaluate` returns, against numpy."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from dlreg.data.base import Split
 from dlreg.run import evaluate as evaluation
@@ -63,3 +65,17 @@ def test_ties_count_as_they_do_in_training():
     assert found["error"] == 0 and found["top5_error"] == 0
     wrong = (logits[200:].argmax(1) != labels[200:]).double().mean()
     assert evaluate(Fixed(logits[200:]), split(labels[200:]))["error"] == wrong
+
+
+@pytest.mark.parametrize("spread", [0.0, 2.0])
+def test_squared_error_and_r2_equal_numpy(spread):
+    generator = torch.Generator().manual_seed(0)
+    values = 1 + spread * torch.randn(40, 1, generator=generator)
+    outputs = values + 0.3 * torch.randn(40, 1, generator=generator)
+    counted = evaluation.OfValues(functional.mse_loss, torch.device("cpu"))
+    for part in range(0, 40, 16):
+        counted.add(outputs[part : part + 16], values[part : part + 16])
+    found, y, e = counted.metrics(40), values.double().numpy(), (outputs - values).double().numpy()
+    assert found["mse"] == pytest.approx((e**2).mean(), rel=1e-6)
+    assert found["loss"] == pytest.approx((e**2).mean(), rel=1e-6)
+    assert found["r2"] == (pytest.approx(1 - (e**2).sum() / ((y - y.mean()) ** 2).sum(), rel=1e-6) if spread else None)

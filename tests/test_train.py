@@ -144,6 +144,37 @@ def test_the_schedule_multiplies_the_base_rate():
     assert [row["lr"] for row in fitted.history] == pytest.approx([0.1 / 7, 0.1 / 14])
 
 
+def test_progress_counts_every_update_of_every_epoch():
+    seen = []
+    fit_toy(schedule=lambda progress: seen.append(progress) or 1.0, epochs=3)
+    assert [t.step for t in seen] == list(range(21))  # 50 samples in batches of 8
+    assert {(t.steps_per_epoch, t.total_steps) for t in seen} == {(7, 21)}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_objective_is_the_loss_and_the_penalty_and_so_is_its_gradient(order):
+    class Shift(Regularizer):
+        def penalty(self, model, x, y, logits):
+            return 3.0 * model[0].weight.sum()
+
+    class Plain(torch.optim.SGD):
+        def step(self, closure):
+            with torch.enable_grad():
+                closure()
+
+    x, y = torch.randn(5, 4), F.one_hot(torch.arange(5) % 3, 3).float()
+    model = nn.Sequential(nn.Linear(4, 3))
+    model.unused = nn.Parameter(torch.zeros(2))
+    optimizer = Plain(model.parameters(), lr=0.1)
+    optimizer.order = order
+    objective, loss, _, _ = train_step(Parts(model, optimizer, Chain({"shift": Shift()}), Context(0, CPU)), x, y)
+    weight = model[0].weight.detach().clone().requires_grad_()
+    F.cross_entropy(F.linear(x, weight, model[0].bias.detach()), y).backward()
+    assert float(objective) == pytest.approx(float(loss) + 3 * float(weight.detach().sum()))
+    assert torch.allclose(model[0].weight.grad, weight.grad + 3)
+    assert model.unused.grad is None
+
+
 @pytest.mark.parametrize("where", ["loss", "penalty", "gradient", "weight", "buffer"])
 def test_divergence_is_noticed_with_its_step(where):
     class Fault(Regularizer):
