@@ -75,7 +75,7 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
 
 def figures(found: Table) -> dict[str, Any]:
     """What the index shows of a table."""
-    compared = [row for row in found.rows if row.difference]
+    compared = [row for row in found.rows if row.difference and len(row.seeds) > 1]
     settled = ("better", "worse", "equivalent", "identical")
     decided = sum(row.difference is not None and row.difference.verdict.startswith(settled) for row in compared)
     runs = [run for row in found.rows for run in row.runs]
@@ -93,7 +93,8 @@ def write_index() -> None:
         "# Results",
         "Every study as it came out, with the command that makes it again. A page ends with a reading; the rest of it, and "
         "this list, are written by `./scripts/results NAME`. Decided: rows whose verdict is better, worse, equivalent or "
-        "identical. Time: of training, on two CPU cores. Offline data: add `data.root=DIR data.download=false`.",
+        "identical. Time: of training, all runs together, on two CPU cores that other work shared. Offline data: add "
+        "`data.root=DIR data.download=false`.",
         "| study | agrees with its source? | rows decided | seeds | time | command |\n|:--|:--|:--|:--|:--|:--|\n"
         + "\n".join(_lines()),
     ]
@@ -109,7 +110,8 @@ def _lines() -> list[str]:
             judged = said[1].lower() if said else "not read yet"
             title = f"{one['id']} [{one['title']}]({path.name})"
             line = f"| {title} | {judged} | {one['decided']} | {one['seeds']} | {one['cost']} | `{one['command']}` |"
-            found.append(((not one["id"], int(one["id"][1:] or 0) if one["id"] else 0, path.name), line))
+            group, number, variant = re.fullmatch(r"(\D*)(\d*)(.*)", one["id"]).groups()  # T8b after T8, before T9
+            found.append(((group, int(number or 0), variant, path.name), line))
     return [line for _, line in sorted(found)]
 
 

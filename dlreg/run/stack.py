@@ -47,15 +47,16 @@ class Stack:
 
         Of penalties it takes one, of squares: the sum of three gradients depends on their order.
         """
-        model, net, penalties = parts.model, getattr(parts.model, "net", None), parts.reg.penalties
-        if type(model) is not nn.Sequential or type(net) is not MLP:
-            return None
-        if len(penalties) > 1 or any(part.squares(model) is None for part in penalties):
+        model, net = parts.model, getattr(parts.model, "net", None)
+        if type(model) is not nn.Sequential or type(net) is not MLP or not isinstance(parts.criterion, Loss):
             return None
         known = all(type(layer) in (nn.Flatten, nn.Linear, *ACTIVATIONS) for layer in net.layers)
         plain = isinstance(parts.autocast, nullcontext)
         here = all(p.device.type == "cpu" for p in model.parameters()) and not list(model[0].parameters())
-        return cls(model, parts.criterion) if known and plain and here and isinstance(parts.criterion, Loss) else None
+        if not (known and plain and here and len(parts.reg.penalties) <= 1):
+            return None
+        squares = all(part.squares(model) is not None for part in parts.reg.penalties)
+        return cls(model, parts.criterion) if squares else None
 
     def __call__(self, parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One forward and one backward pass of x `(N, ...)` with the targets y `(N, K)`; by autograd where a hook looks on."""
