@@ -69,7 +69,9 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
     if budget.history:
         parts.append("**How the recipe was chosen**, before any test figure was seen:")
         parts.append("\n".join(f"- {plain(told)}" for told in budget.history))
-    parts += [f"**What came out.** {plain(summary(found))}", f"![{plain(study.title)}]({name}.png)", bare]
+    if said := summary(found):
+        parts.append(f"**What came out.** {plain(said)}")
+    parts += [f"![{plain(study.title)}]({name}.png)", bare]
     return "\n\n".join(parts)
 
 

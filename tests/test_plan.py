@@ -247,6 +247,16 @@ budgets:"""
     assert table(planned, margin=0.25).margin == 0.25
 
 
+@pytest.mark.parametrize("instead", ["baseline: null", "margin: 1"])
+def test_rows_that_are_read_or_reach_something_are_not_compared(make, instead):
+    text = STUDY.replace("baseline: none", instead)
+    planned = make(text.replace("note: a note", "reaches: 3") if "margin" in instead else text)
+    fill(planned)
+    found = table(planned)
+    assert not any(row.baseline or row.difference for row in found.rows) and "In words" not in found.protocol
+    assert found.protocol.get("Goal", "").startswith("dropout: mean 2.51, goal below 3, p " * ("margin" in instead))
+
+
 @pytest.mark.parametrize("column", ["test_error", "accuracy, test_error"])
 def test_a_ranked_study_has_its_best_row_first_whatever_row_asks_for_more_seeds(make, column):
     none, dropout = (line for line in STUDY.splitlines() if "label" in line)

@@ -136,7 +136,7 @@ def judge(groups: Sequence[Group], base: int | None, question: Question | None =
             difference=found.differences[i],
             against=None if (j := controls[i]) is None else names[j],
             baseline=controls[i] is None and i in controls,
-            best=i == found.best,
+            best=i == found.best and any(j is not None for j in controls),  # not in a table that compares nothing
             published=dict(group.published),
             note=group.note,
             runs=tuple(runs[i]),

@@ -103,7 +103,8 @@ class Study(_Part):
     published: str = ""  # the protocol behind the published column: network, runs, selection
     theory: str = ""  # or the formulas behind it, where no paper prints numbers
     columns: Annotated[list[str], Field(min_length=1)] = ["test_error"]  # the first one is judged
-    # Label of the row that differences are taken to, of rows that name no other; the first, unless rows say what they reach.
+    # Label of the row that differences are taken to, of rows that name no other. Not given: the first, unless rows say what
+    # they are compared with or reach. null: rows are read and not compared, as where nothing is random.
     baseline: str | None = None
     margin: Annotated[float, Field(gt=0)] | None = (
         None  # differences below it do not matter, in the first column's unit
@@ -181,7 +182,8 @@ def load(path: Path) -> Study:
     for where, label in [("baseline", study.baseline), *((f"{row.label}: against", row.against) for row in study.rows)]:
         if label is not None and label not in labels:
             raise UserError(f"{path.name}: {where}: no row is called {label!r}.{did_you_mean(label, labels)}")
-    if study.baseline is None and not any(row.against or row.reaches is not None for row in study.rows):
+    alone = "baseline" in study.model_fields_set or any(row.against or row.reaches is not None for row in study.rows)
+    if study.baseline is None and not alone:
         study = study.model_copy(update={"baseline": labels[0]})
     if itself := next((row.label for row in study.rows if row.against == row.label), None):
         raise UserError(f"{path.name}: {itself}: against: a row is not compared with itself")
