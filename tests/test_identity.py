@@ -123,6 +123,7 @@ REVISED = {
     ("norm", "weight"): 2,
     ("optimizer", "adahessian"): 2,
     ("optimizer", "coordinate_descent"): 2,
+    ("optimizer", "muon"): 2,
     ("reg", "ema"): 2,
     ("reg", "swa"): 2,
     ("reg", "weight_decay"): 2,
