@@ -107,13 +107,27 @@ def _guarded(command: str, run: Callable[[], int]) -> int:
 
 
 def _complete_names(command: str, prefix: str) -> None:
-    """Print the studies or groups that a command takes and that begin so."""
+    """Print the studies, groups and run folders that a command takes and that begin so."""
     from dlreg.config.options import options
     from dlreg.config.schema import GROUPS
 
     groups = list(GROUPS) if command == "list" else []
     names = list(options("study")) if command in ("study", "table", "plot", "report") else groups
-    print(" ".join(name for name in names if name.startswith(prefix)))
+    folders = _folders(prefix) if command in ("table", "plot", "report", "predict", "surface") else []
+    print("\n".join([*(name for name in names if name.startswith(prefix)), *folders]))
+
+
+def _folders(prefix: str) -> list[str]:
+    """Run folders that begin so, and, with a slash, the folders in which there may be some."""
+    above, _, name = prefix.rpartition("/")
+    try:
+        inside = sorted(os.scandir(above or ("/" if prefix.startswith("/") else ".")), key=lambda entry: entry.name)
+    except OSError:
+        return []
+    found = [e for e in inside if e.name.startswith(name) and not e.name.startswith(".") and e.is_dir()]
+    runs = [os.path.exists(os.path.join(folder, "config.json")) for folder in found]
+    start = prefix.removesuffix(name)
+    return [f"{start}{folder.name}{'' if run else '/'}" for folder, run in zip(found, runs, strict=True)]
 
 
 def _completion(argv: list[str]) -> list[str] | None:
@@ -127,7 +141,7 @@ def _completion(argv: list[str]) -> list[str] | None:
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
         prefix = words[1] if len(words) == 2 else ""
-        print(" ".join(name for name in COMMANDS if name.startswith(prefix)))
+        print("\n".join(name for name in COMMANDS if name.startswith(prefix)))
         return None
     if words[1] not in ("train", "ablate", "show", "tune"):  # whose words are those of `train`
         _complete_names(words[1], "" if line.endswith(" ") else words[-1])

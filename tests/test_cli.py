@@ -244,9 +244,33 @@ def test_completion(monkeypatch, capfd):
     assert complete("dlreg list optim", monkeypatch, capfd) == ["optimizer"]
 
 
+@pytest.mark.parametrize("command", ["predict", "surface", "report", "table", "plot"])
+def test_run_folders_are_completed(command, monkeypatch, capfd, tmp_path):
+    """What is no run folder gets a slash: there may be runs in it. Hidden ones, files and what is not there: nothing."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("outputs/digits-mlp-1", "outputs/digits-mlp-2", "outputs/mnist-mlp-1", "outputs/.submitit", "other"):
+        (tmp_path / folder).mkdir(parents=True)
+    for run in (tmp_path / "outputs").glob("*-mlp-*"):
+        (run / "config.json").touch()
+    (tmp_path / "outputs.csv").touch()
+
+    def of(prefix):
+        return complete(f"dlreg {command} {prefix}", monkeypatch, capfd)
+
+    assert {"outputs/", "other/"} <= set(of(""))
+    assert of("outp") == ["outputs/"]
+    assert of("outputs/dig") == ["outputs/digits-mlp-1", "outputs/digits-mlp-2"]
+    assert of(f"{tmp_path}/outputs/") == [
+        f"{tmp_path}/outputs/{name}" for name in ("digits-mlp-1", "digits-mlp-2", "mnist-mlp-1")
+    ]
+    assert of("outputs/digits-mlp-1 outputs/mn") == ["outputs/mnist-mlp-1"]
+    assert of("nowhere/") == []
+
+
 IN_A_SHELL = {
-    "bash": 'eval "$(dlreg -sc install=bash)"; COMP_LINE="dlreg ta" COMP_CWORD=1; hydra_bash_completion; echo $COMPREPLY',
-    "fish": 'dlreg -sc install=fish | source; complete -C "dlreg ta"',
+    "bash": 'eval "$(dlreg -sc install=bash)"; COMP_LINE="dlreg t" COMP_CWORD=1; hydra_bash_completion; '
+    'printf "%s\\n" "${COMPREPLY[@]}"',
+    "fish": 'dlreg -sc install=fish | source; complete -C "dlreg t"',
 }
 
 
@@ -259,7 +283,7 @@ def test_a_shell_completes(shell, tmp_path, monkeypatch):
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     done = subprocess.run([shell, "-c", IN_A_SHELL[shell]], capture_output=True, text=True)
-    assert done.stdout.split() == ["table"], done.stderr
+    assert sorted(done.stdout.splitlines()) == ["table", "train", "tune"], done.stderr  # each word by itself
 
 
 def test_list_and_show(dlreg):

@@ -1,13 +1,18 @@
 """Where runs go: every command takes every executor, and whatever becomes of a worker, every run is accounted for."""
 
 import importlib.util
+import sys
+import types
 
 import pytest
 
 from dlreg.commands import where
+from dlreg.config.compose import compose
 from dlreg.errors import UserError
+from dlreg.run.experiment import Experiment
 from dlreg.run.result import read_all
 from dlreg.study import executor, launcher
+from dlreg.study.cells import Cell
 from dlreg.study.workers import DIED, run_all
 
 SMALL = ["model.hidden=[8]", "epochs=1", "data.train_size=128", "device=cpu", "outputs=outputs", "progress=false"]
@@ -216,3 +221,46 @@ def test_a_sweep_rehearses_each_kind_of_run_once(spoken, monkeypatch):
     assert rehearsed == [([], 0), (["l2"], 0)]
     assert spoken("train", "seed=3", *SMALL)[0] == 0
     assert rehearsed[2:] == [([], 3)]
+
+
+def test_a_job_of_submitits_without_a_result_is_an_answer_of_its_own(monkeypatch):
+    """Its launcher throws at the first such job, though others run, or wait to be run again after a preemption."""
+
+    class Job:
+        job_id, state, paths = "7_1", "OUT_OF_MEMORY", types.SimpleNamespace(stderr="7_1.err")
+
+        def __init__(self, result):
+            self.result = result
+
+        def results(self):
+            if self.result is None:
+                raise RuntimeError("has not produced any output")
+            return [self.result]
+
+    monkeypatch.setitem(sys.modules, "submitit", types.SimpleNamespace(Job=Job))
+    before = Job.results
+    with launcher._patient():
+        (killed,), ended = Job(None).results(), Job("as it was").results()
+    assert Job.results is before
+    assert (killed.status, ended) == (launcher.JobStatus.FAILED, ["as it was"])
+    assert killed._return_value == "job 7_1 ended without a result (out_of_memory); see 7_1.err"
+
+
+@pytest.mark.parametrize("threw", [True, False])
+def test_what_was_never_begun_is_launched_again_only_if_the_launcher_gave_up_on_all(monkeypatch, threw):
+    """A job that it answers for, one cancelled in the queue for instance, is not queued a second time."""
+    cells = [Cell((f"seed={seed}",), Experiment.of(compose([*SMALL, f"seed={seed}"]))) for seed in (0, 1)]
+    asked = []
+
+    def launch(self, todo):
+        asked.append(list(todo))
+        if threw and len(asked) == 1:
+            todo[0].experiment.folder.mkdir(parents=True)
+            (todo[0].experiment.folder / ".claim-1").write_text('["token", "another machine", 1, ""]')  # begun
+            raise launcher.GaveUp("TerminatedWorkerError: killed")
+        return ["cancelled"] * len(todo)
+
+    monkeypatch.setattr(launcher.Launched, "_launch", launch)
+    found = list(launcher.Launched(())(cells))
+    assert asked == ([cells, cells[1:]] if threw else [cells])
+    assert [why for _, why in found] == ["TerminatedWorkerError: killed" if threw else "cancelled", "cancelled"]

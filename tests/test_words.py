@@ -95,3 +95,32 @@ def test_early_stopping_says_which_epoch_it_restored(settings):
     assert (
         f"early_stopping: the weights are those of epoch {best}, restored after epoch {len(values)}" in result.remarks
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("reg=batchnorm", "Write norm=batch."),
+        ("reg=batch_norm", "Write norm=batch."),
+        ("norm=batchnorm", "Write norm=batch."),
+        ("model=dropout", "Write reg=dropout."),
+        ("reg=adam", "Write optimizer=adam."),
+        ("reg=max_norm", "Write reg=maxnorm."),
+        ("reg=dropot", "Did you mean dropout?"),
+    ],
+)
+def test_an_option_of_another_group_is_said_where_it_is(word, instead, spoken):
+    status, out, err = spoken("train", word)
+    assert (status, out) == (2, "")
+    assert f"{word}: there is no such option. {instead} Allowed: " in err
+
+
+def test_what_next_names_the_folder_of_ones_own_configs(spoken, tmp_path):
+    (tmp_path / "my conf").mkdir()
+    small = ["epochs=1", "model=linear", "data.train_size=128", "device=cpu", f"outputs={tmp_path}"]
+    assert "next: dlreg train -m --config-dir " not in spoken("train", *small)[1]
+    out = spoken("train", "--config-dir", f"{tmp_path}/my conf", *small, "seed=1")[1]
+    assert f"next: dlreg train -m model=mlp,linear --config-dir '{tmp_path}/my conf' epochs=1 " in out
+    words = ["optimizer.lr=tag(log,interval(0.1,1))", "trials=1", "seeds=1", *small]
+    err = spoken("tune", "--config-dir", f"{tmp_path}/my conf", *words)[2]
+    assert err.count(f".yaml --config-dir '{tmp_path}/my conf' --") == 2  # plot and table

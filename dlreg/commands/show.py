@@ -14,7 +14,7 @@ from dlreg.commands.output import write
 from dlreg.config.build import build
 from dlreg.config.card import Card, card
 from dlreg.config.compose import compose
-from dlreg.config.hints import choosing
+from dlreg.config.hints import choosing, instead_of_option
 from dlreg.config.options import options, user_config_dirs
 from dlreg.config.schema import GROUPS, Settings
 from dlreg.errors import UserError, did_you_mean
@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"{group}={value}: {group} takes one option, not a list; show them one at a time")
     for name in names:
         if name not in known:
-            hint = did_you_mean(name, known)
+            hint = instead_of_option(name, known)
             raise UserError(f"{group}={name}: there is no such option.{hint} Allowed: {', '.join(known)}.")
     if arguments.plot and group != "schedule":
         raise UserError(f"--plot draws schedules; {group}={value} is none")

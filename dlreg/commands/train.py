@@ -22,7 +22,7 @@ from dlreg.commands.words import margin, seeds_asked
 from dlreg.config import compose, guard
 from dlreg.config.applying import conditional
 from dlreg.config.explain import explain
-from dlreg.config.options import conf_dir, user_config_dirs
+from dlreg.config.options import conf_dir, config_dir_flags, user_config_dirs
 from dlreg.config.schema import Settings
 from dlreg.display import delivered
 from dlreg.errors import RunsFailed, UserError
@@ -93,7 +93,7 @@ def _tell(flags: Sequence[str], overrides: Sequence[str], folders: Sequence[str]
     if folders and not completing:
         with compose.hydra() as loader:
             compose.load(loader, overrides, folders)
-    where = [word for folder in folders for word in ("--config-dir", folder)]
+    where = config_dir_flags(folders)
     with _lent_argv(["dlreg" if completing else "dlreg train", *where, *flags, *overrides]):
         try:
             hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")(_no_task)()
@@ -146,7 +146,7 @@ def _single(overrides: Sequence[str], folders: Sequence[str]) -> int:
     result, experiment, before = attempt(compose.compose(overrides, folders))
     _summary(result, experiment.folder, before)
     if result.status == "done" and not before:
-        _tell_next(next_commands(result, overrides, experiment.settings))
+        _tell_next(next_commands(result, [*config_dir_flags(folders), *overrides], experiment.settings))
     elif result.status == "diverged":
         _tell_next([f"try {after_divergence(experiment.settings)}"])
     return 1 if result.status == "failed" else 0

@@ -13,7 +13,7 @@ from dlreg.commands.arguments import Parser
 from dlreg.commands.study import carry_out, dry_run
 from dlreg.commands.where import add_flags, executor
 from dlreg.commands.words import columns_of, seeds_asked, split, tuning_of
-from dlreg.config.options import user_config_dirs
+from dlreg.config.options import config_dir_flags, user_config_dirs
 from dlreg.display import delivered
 from dlreg.errors import UserError
 
@@ -61,7 +61,7 @@ def run(argv: list[str]) -> int:
     try:
         return carry_out(plan, launch)
     finally:
-        again = f"{kept}{' seeds=auto' * bool(plan.looks)}"
+        again = shlex.join([str(kept), *["seeds=auto"] * bool(plan.looks), *config_dir_flags(folders)])
         ui.err.print(f"a study: dlreg plot {again} --kind tuning; dlreg table {again} --format md", markup=False)
 
 

@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dlreg.config.hints import instead_of_key
+from dlreg.config.hints import instead_of_key, instead_of_option
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS, walk
 from dlreg.errors import did_you_mean
@@ -45,7 +45,7 @@ def _no_option(path: str, listed: Sequence[str] | None) -> str:
     if group not in GROUPS:
         return f"{path}: there is no such option"
     allowed = sorted(listed or options(group))
-    return f"{group}={name}: there is no such option.{did_you_mean(name, allowed)} Allowed: {', '.join(allowed)}."
+    return f"{group}={name}: there is no such option.{instead_of_option(name, allowed)} Allowed: {', '.join(allowed)}."
 
 
 def _no_key(key: str, cause: OmegaConfBaseException) -> str:

@@ -19,6 +19,18 @@ def instead_of_key(key: str, known: Iterable[str]) -> str:
     return choosing(key) or did_you_mean(key, [*parents, *keys])
 
 
+def instead_of_option(name: str, allowed: Iterable[str]) -> str:
+    """` Write norm=batch` for `batch`, `batchnorm` or `batch_norm` of another group; else the nearest of `allowed`."""
+    said = name.replace("_", "")
+    found = [
+        f"{group}={option}"
+        for group in GROUPS
+        for option in options(group)
+        if option != "none" and said in (option.replace("_", ""), f"{option}{group}".replace("_", ""))
+    ]
+    return f" Write {' or '.join(found)}." if found else did_you_mean(name, allowed)
+
+
 def choosing(word: str) -> str:
     """` Write reg=dropout.` where a group has the option; ` Write epochs=...` where the word is a key; else nothing."""
     found = [f"{group}={word}" for group in GROUPS if word != "none" and word in options(group)]

@@ -28,6 +28,11 @@ def options(group: str, config_dirs: Sequence[str] = ()) -> dict[str, Path]:
     return found
 
 
+def config_dir_flags(folders: Sequence[str]) -> list[str]:
+    """The flags that name these folders, as `user_config_dirs` takes them."""
+    return [word for folder in folders for word in ("--config-dir", folder)]
+
+
 def user_config_dirs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take `-cd DIR` / `--config-dir DIR` / `--config-dir=DIR` out of the arguments: (folders, the rest).
 

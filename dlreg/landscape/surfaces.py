@@ -106,24 +106,23 @@ def descend(label: str, build: Callable[[list[Parameter]], Optimizer], surface: 
     order, calls = getattr(optimizer, "order", 1), 0
     path = Path(label, optimizer.param_groups[0]["lr"])
 
-    def loss() -> Tensor:
-        return surface.value(w[0], w[1])
-
     for _ in range(walk.steps + 1):
-        with torch.no_grad():
-            value = float(loss()) - surface.least
-        path.diverged = not (math.isfinite(value) and float(w.detach().abs().max()) < LOST)
+        x, y = w.tolist()
+        value = float(surface.value(*w.detach().unbind())) - surface.least
+        path.diverged = not (math.isfinite(value) and abs(x) < LOST and abs(y) < LOST)
         if path.diverged:
             break
-        path.points.append((float(w[0].detach()), float(w[1].detach())))
+        path.points.append((x, y))
         path.losses.append(max(value, 0.0))
         path.calls.append(calls)
-        tilt = walk.noise * torch.randn(2, generator=generator, dtype=torch.float64)
+        tilt = walk.noise * torch.randn(2, generator=generator, dtype=torch.float64) if walk.noise else None
 
-        def closure(tilt: Tensor = tilt) -> Tensor:
+        def closure(tilt: Tensor | None = tilt) -> Tensor:
             nonlocal calls
             calls += 1
-            noisy = loss() + tilt @ w
+            noisy = surface.value(*w.unbind())
+            if tilt is not None:
+                noisy = noisy + tilt @ w
             if order:
                 (w.grad,) = torch.autograd.grad(noisy, w, create_graph=order > 1)
             return noisy

@@ -1,7 +1,7 @@
 """Runs through a launcher of Hydra's: joblib, submitit and any other plugin.
 
-A launcher hands back nothing when one of its workers is killed, or stops at the first job that failed. So what became of
-the runs is read from their folders, whatever it returned or threw.
+A launcher may hand back nothing when one of its workers is killed. So what became of the runs is read from their folders,
+whatever it returned or threw.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext, RunMode
 
 from dlreg import ui
@@ -45,6 +46,10 @@ class Jobs:
         return [_run(cell) for cell in self.groups[HydraConfig.get().job.num]]
 
 
+class GaveUp(Exception):
+    """What a launcher threw, in one line."""
+
+
 @dataclass(frozen=True)
 class Launched:
     """`launched(cells)`: each cell with what became of it, when the launcher is done with all."""
@@ -62,9 +67,11 @@ class Launched:
         """Launch them all; again what a launcher gave up on before it began, as long as that leads on."""
         while todo:
             before = [_traces(cell) for cell in todo]
-            said = self._launch(todo)
-            after = [_traces(cell) for cell in todo]
-            lost = [cell for cell, was, now, why in zip(todo, before, after, said, strict=True) if why and was == now]
+            try:
+                said, gave_up = self._launch(todo), False
+            except GaveUp as error:
+                said, gave_up = [str(error)] * len(todo), True
+            lost = [cell for cell, was in zip(todo, before, strict=True) if gave_up and _traces(cell) == was]
             again = lost if len(lost) < len(todo) else []
             for cell, was, why in zip(todo, before, said, strict=True):
                 if cell not in again:
@@ -72,7 +79,11 @@ class Launched:
             todo = again
 
     def _launch(self, todo: Sequence[Cell]) -> list[str | None]:
-        """For each cell why it has no result, as far as the launcher says."""
+        """For each cell why it has no result, as far as the launcher says.
+
+        Raises:
+            GaveUp: it threw, and said nothing of any job.
+        """
         outputs = Path(todo[0].experiment.settings.outputs)
         groups = [todo[i : i + self.per_job] for i in range(0, len(todo), self.per_job)]
         with compose.hydra() as loader:
@@ -85,17 +96,45 @@ class Launched:
                 config=cfg,
             )
             try:
-                returned = launcher.launch([[] for _ in groups], initial_job_idx=0)
+                with _patient():
+                    returned = launcher.launch([[] for _ in groups], initial_job_idx=0)
             except (KeyboardInterrupt, Interrupted):
                 _tell_under_way(type(launcher).__module__, outputs)
                 raise
             except Exception as error:
-                return [f"{type(error).__name__}: {shown(error, 200)}"] * len(todo)
+                raise GaveUp(f"{type(error).__name__}: {shown(error, 200)}") from None
         said: list[str | None] = []
         for group, job in zip(groups, returned, strict=True):
             ended = job.status == JobStatus.COMPLETED
             said += job.return_value if ended else [shown(job._return_value, 200)] * len(group)
         return said
+
+
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Let a job of submitit's that ended without a result be an answer as any other.
+
+    Its launcher throws at the first one, while others run, or are queued again after a preemption.
+    """
+    try:
+        from submitit import Job
+    except ImportError:
+        yield
+        return
+    results = Job.results
+
+    def answer(job: Job) -> list[Any]:
+        try:
+            return results(job)
+        except Exception:
+            said = f"job {job.job_id} ended without a result ({job.state.lower()}); see {job.paths.stderr}"
+            return [JobReturn(_return_value=said, status=JobStatus.FAILED)]
+
+    Job.results = answer
+    try:
+        yield
+    finally:
+        Job.results = results
 
 
 def _run(cell: Cell) -> str | None:
