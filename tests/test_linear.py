@@ -396,9 +396,9 @@ def test_a_run_finds_the_lasso(fitted):
 
 
 @pytest.mark.parametrize("option", ["l1", "l1_late"])
-def test_a_threshold_by_the_rate_needs_steps_of_the_rate(option, run):
+def test_a_threshold_needs_a_step_per_unit_of_gradient(option, run):
     words = ["data=sine", "optimizer=coordinate_descent", f"reg={option}", f"reg.{option}.form=proximal"]
-    with pytest.raises(UserError, match="takes steps of its own: give form=subgradient"):
+    with pytest.raises(UserError, match="takes no such steps: give form=subgradient"):
         run(*EXACT, FULL, *words)
 
 
