@@ -11,6 +11,7 @@ import torch
 from conftest import CLOSED_FORM
 from sklearn.linear_model import Lasso, Ridge, orthogonal_mp
 
+from dlreg.commands.surface import run as surface
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.data.curves import TEN
@@ -21,6 +22,9 @@ from dlreg.optimizer.coordinate_descent import CoordinateDescent
 from dlreg.report.judge import compare
 from dlreg.report.metrics import METRICS
 from dlreg.report.plot import figure
+from dlreg.report.run_page import run_page
+from dlreg.report.study_page import study_page
+from dlreg.report.target import targeted
 from dlreg.run.result import read
 
 EXACT = (
@@ -413,6 +417,20 @@ def test_fitted_curves_are_the_models(fitted):
         x, y = axes.lines[1].get_data()
         assert np.allclose(y, np.polynomial.Polynomial(result.measures["last"]["coefficients"])(x), atol=1e-9)
         assert len(axes.lines[0].get_xdata()) == 10
+
+
+def test_pages_and_pictures_of_values_tell_what_is_judged(fitted, tmp_path):
+    """Of runs without an error in percent: the page of a run and of a study, a loss surface; a target in percent is refused."""
+    results = [read(fitted("data=sine10", f"model.degree={degree}").folder) for degree in (1, 3)]
+    table = compare(results)
+    title = METRICS[table.metrics[0]].title
+    assert title in ("test MSE", "val MSE") and study_page(table, {}).count(f"seed 0: {title} ") == len(results)
+    assert "Test squared error" in run_page(results[0])
+    for name in ("one.png", "two.csv"):
+        runs = [str(result.folder) for result in results[:1]]
+        assert surface([*runs, "--points", "3", "-o", str(tmp_path / name)]) == 0
+    with pytest.raises(UserError, match="--target 5 is a validation error in percent"):
+        targeted(table, 5.0)
 
 
 def test_a_fit_is_drawn_over_one_feature(run, settings):
