@@ -451,6 +451,18 @@ def test_a_path_shows_the_coefficients_in_the_order_of_the_axis(fitted):
     assert list(below.containers[0].lines[0].get_ydata()) == [r.test["last"]["mse"] for r in order]
 
 
+def test_a_path_shows_the_validation_error_by_which_its_strength_is_chosen(fitted):
+    """The picture's edges are those of the values; a weight that is zero everywhere has no line."""
+    words = ["data=sine", "data.n=40", "data.val_size=20", "model.degree=12", "optimizer=omp"]
+    results = [read(fitted(*words, f"optimizer.k={k}").folder) for k in (1, 3, 11)]
+    above, below = figure(compare(results), "path").axes
+    coefficients = np.array([result.measures["last"]["coefficients"][1:] for result in results])
+    assert len(above.lines) - 1 == np.count_nonzero(coefficients.any(0)) < 12  # and the line at zero
+    x, y = {drawn.get_label(): drawn[0] for drawn in below.containers}["val MSE"].get_data()
+    assert list(x) == [1, 3, 11] and np.allclose(y, [result.val["last"]["mse"] for result in results])
+    assert 0 < below.get_xlim()[0] < 1 and 11 < below.get_xlim()[1] < 13
+
+
 def test_no_path_without_coefficients(run, settings):
     folders = [run("epochs=1", f"optimizer.lr={lr}").run_id for lr in (0.1, 0.2)]
     with pytest.raises(UserError, match="draws the coefficients of models that are linear"):

@@ -48,14 +48,16 @@ def path(table: Table) -> Figure:
 
 
 def _validation(axes: Axes, points: Points, table: Table) -> None:
-    """The number by which a strength is chosen, where runs have it. What is far above its U leaves the picture."""
+    """The number by which a strength is chosen, where runs have it. What is far above its U is out of the picture."""
     name = f"val_{table.metrics[0].removeprefix('test_')}"
     stats = [(value, METRICS[name].stat(row.runs, table.select)) for value, row in points] if name in METRICS else []
     means = [stat.mean for _, stat in stats if stat]
     if means:
         draw_stats(axes, stats, (COLOURS[0], MARKERS[1]), METRICS[name].title)
     if means and max(means) > FAR * min(means) > 0:
-        axes.set_ylim(0.0, FAR * min(means))
+        axes.set_ylim(0.0, top := FAR * min(means))
+        for bars in (bars for drawn in axes.containers for bars in drawn[2]):
+            bars.set_segments([ends for ends in bars.get_segments() if len(ends) and ends[:, 1].max() <= top])
 
 
 def _weights(axes: Axes, points: Points, select: str) -> None:
