@@ -60,6 +60,8 @@ class Context:
         self.samples = samples  # the training set's, as the data set holds them
         self.progress = Progress(0, 1, 1)
         self.lr = 0.0
+        # How far the optimizer moves each weight per unit of its gradient; None: its steps are no multiples of gradients.
+        self.strides: Callable[[], dict[torch.nn.Parameter, float | torch.Tensor]] | None = None
         self.optimizer_decay = 0.0  # the weight decay that the optimizer has of its own
         self.softmax = True  # the network's outputs are logits
         self.criterion: Callable[..., torch.Tensor] = (

@@ -11,6 +11,7 @@ import torch
 from conftest import CLOSED_FORM
 from sklearn.linear_model import Lasso, Ridge, orthogonal_mp
 
+from dlreg.commands.surface import run as surface
 from dlreg.config.build import build
 from dlreg.config.compose import compose
 from dlreg.data.curves import TEN
@@ -21,6 +22,9 @@ from dlreg.optimizer.coordinate_descent import CoordinateDescent
 from dlreg.report.judge import compare
 from dlreg.report.metrics import METRICS
 from dlreg.report.plot import figure
+from dlreg.report.run_page import run_page
+from dlreg.report.study_page import study_page
+from dlreg.report.target import targeted
 from dlreg.run.result import read
 
 EXACT = (
@@ -396,9 +400,9 @@ def test_a_run_finds_the_lasso(fitted):
 
 
 @pytest.mark.parametrize("option", ["l1", "l1_late"])
-def test_a_threshold_by_the_rate_needs_steps_of_the_rate(option, run):
+def test_a_threshold_needs_a_step_per_unit_of_gradient(option, run):
     words = ["data=sine", "optimizer=coordinate_descent", f"reg={option}", f"reg.{option}.form=proximal"]
-    with pytest.raises(UserError, match="takes steps of its own: give form=subgradient"):
+    with pytest.raises(UserError, match="takes no such steps: give form=subgradient"):
         run(*EXACT, FULL, *words)
 
 
@@ -413,6 +417,20 @@ def test_fitted_curves_are_the_models(fitted):
         x, y = axes.lines[1].get_data()
         assert np.allclose(y, np.polynomial.Polynomial(result.measures["last"]["coefficients"])(x), atol=1e-9)
         assert len(axes.lines[0].get_xdata()) == 10
+
+
+def test_pages_and_pictures_of_values_tell_what_is_judged(fitted, tmp_path):
+    """Of runs without an error in percent: the page of a run and of a study, a loss surface; a target in percent is refused."""
+    results = [read(fitted("data=sine10", f"model.degree={degree}").folder) for degree in (1, 3)]
+    table = compare(results)
+    title = METRICS[table.metrics[0]].title
+    assert title in ("test MSE", "val MSE") and study_page(table, {}).count(f"seed 0: {title} ") == len(results)
+    assert "Test squared error" in run_page(results[0])
+    for name in ("one.png", "two.csv"):
+        runs = [str(result.folder) for result in results[:1]]
+        assert surface([*runs, "--points", "3", "-o", str(tmp_path / name)]) == 0
+    with pytest.raises(UserError, match="--target 5 is a validation error in percent"):
+        targeted(table, 5.0)
 
 
 def test_a_fit_is_drawn_over_one_feature(run, settings):
@@ -431,6 +449,18 @@ def test_a_path_shows_the_coefficients_in_the_order_of_the_axis(fitted):
         assert list(line.get_xdata()) == [0.001, 0.1, 10] and line.get_label() == f"w{i + 1}"
         assert list(line.get_ydata()) == [r.measures["last"]["coefficients"][i + 1] for r in order]
     assert list(below.containers[0].lines[0].get_ydata()) == [r.test["last"]["mse"] for r in order]
+
+
+def test_a_path_shows_the_validation_error_by_which_its_strength_is_chosen(fitted):
+    """The picture's edges are those of the values; a weight that is zero everywhere has no line."""
+    words = ["data=sine", "data.n=40", "data.val_size=20", "model.degree=12", "optimizer=omp"]
+    results = [read(fitted(*words, f"optimizer.k={k}").folder) for k in (1, 3, 11)]
+    above, below = figure(compare(results), "path").axes
+    coefficients = np.array([result.measures["last"]["coefficients"][1:] for result in results])
+    assert len(above.lines) - 1 == np.count_nonzero(coefficients.any(0)) < 12  # and the line at zero
+    x, y = {drawn.get_label(): drawn[0] for drawn in below.containers}["val MSE"].get_data()
+    assert list(x) == [1, 3, 11] and np.allclose(y, [result.val["last"]["mse"] for result in results])
+    assert 0 < below.get_xlim()[0] < 1 and 11 < below.get_xlim()[1] < 13
 
 
 def test_no_path_without_coefficients(run, settings):

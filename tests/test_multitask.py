@@ -121,6 +121,18 @@ def test_errors_of_each_task_stand_in_the_result(sharing, settings):
         assert {"parity_error", "rotation_error"} <= result.val[select].keys()
 
 
+def test_a_committee_answers_each_task_together(settings):
+    """By the mean of its members' probabilities, as it answers which class."""
+    chosen = settings("reg=[ensemble,multitask]", "reg.ensemble.k=2", "reg.multitask.tasks=[parity]", "epochs=2")
+    experiment = Experiment.of(chosen)
+    result, test = experiment.run(Silent()), make_data(chosen, load(chosen.data)).test.open()
+    members = reopen(experiment.folder, "last").model.members
+    with torch.no_grad():
+        said = sum(member.eval().answer("parity", to_unit(test.x)).softmax(1) for member in members).argmax(1)
+    assert len(members) == 2
+    assert result.test["last"]["parity_error"] == float((said != test.y % 2).double().mean())
+
+
 @pytest.mark.parametrize(
     "words", [["reg.multitask.sharing=soft", "reg.multitask.tie=0.1", "norm=batch"], ["reg.multitask.tasks=[rotation]"]]
 )

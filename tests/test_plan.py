@@ -15,7 +15,7 @@ from dlreg.study.execute import estimate, run
 from dlreg.study.executor import Executor
 from dlreg.study.file import find, load, state, studies
 from dlreg.study.notes import record
-from dlreg.study.overrides import layered
+from dlreg.study.overrides import layered, over_rows, told
 from dlreg.study.plan import Request, plan
 from dlreg.study.tabulate import table, wanted
 
@@ -162,19 +162,41 @@ def test_a_diverged_setting_is_never_chosen(make):
     assert planned.settled().rows[1].chosen == ("optimizer.lr=0.5",)
 
 
+SHARED = ["data=mnist", "data.val_size=50", "model=mlp", "model.hidden=[8]", "optimizer=momentum", "optimizer.lr=0.3"]
+SIZE, HIDDEN, RATE = SHARED[1::2]
+
+
 @pytest.mark.parametrize(
-    ("row", "changes", "kept"),
+    ("budget", "row", "changes", "kept", "lines"),
     [
-        ([], [], ["model=mlp", "model.hidden=[8]", "epochs=1"]),
-        ([], ["epochs=3"], ["model=mlp", "model.hidden=[8]", "epochs=3"]),
-        ([], ["model=lenet"], ["epochs=1", "model=lenet"]),  # what was set inside the other model goes with it
-        (["model=resnet", "model.depth=8"], [], ["epochs=1", "model=resnet", "model.depth=8"]),
-        (["model.width=9"], ["model=resnet"], ["epochs=1", "model.width=9", "model=resnet"]),
-        (["model.depth=8"], ["model.depth=20"], ["model=mlp", "model.hidden=[8]", "epochs=1", "model.depth=20"]),
+        ([], [], [], {SIZE, HIDDEN, RATE}, []),
+        (["data=digits"], [], [], {SIZE, HIDDEN, RATE}, []),  # the new option has the key as well
+        (["data=digits", "data.val_size=9"], [], [], {HIDDEN, RATE}, []),
+        (["optimizer=adam", "model=maxout"], [], [], {SIZE, HIDDEN, RATE}, []),
+        ([], ["optimizer=adam"], [], {SIZE, HIDDEN, RATE}, []),
+        ([], ["optimizer.lr=0.2"], ["optimizer=adam"], {SIZE, HIDDEN}, [f"{RATE} holds with optimizer=adam"]),
+        ([], [], ["optimizer=adam"], {SIZE, HIDDEN, RATE}, [f"{RATE} holds with optimizer=adam too"]),
+        ([], [], ["optimizer=adam", "optimizer.lr=1"], {SIZE, HIDDEN}, []),
+        ([], ["model=linear"], [], {SIZE, RATE}, [f"{HIDDEN} is left out of 'mine': the option"]),
+        ([], [], ["model=linear"], {SIZE, RATE}, [f"{HIDDEN} is left out of every row: the option"]),
     ],
 )  # fmt: skip
-def test_layers_of_overrides(row, changes, kept):
-    assert sorted(layered(["model=mlp", "model.hidden=[8]", "epochs=1"], row, changes)) == sorted(kept)
+def test_a_shared_value_holds_where_the_option_chosen_has_its_key(budget, row, changes, kept, lines):
+    base = layered(SHARED, budget)
+    rows = dict(zip(("mine", "other"), over_rows(base, [row, []], changes, ()), strict=True))
+    assert {SIZE, HIDDEN, RATE} & set(rows["mine"]) == kept
+    found = told(base, rows, changes)
+    assert len(found) == len(lines) and all(map(str.startswith, found, lines))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("smoke: {text: small., overrides: [", "smoke: {text: small., overrides: [data=digits, model=linear, "),
+     ("optimizer.lr=0.1", "optimizer.lrr=0.1")],
+)  # fmt: skip
+def test_a_shared_value_that_no_row_has_is_refused(make, old, new):
+    with pytest.raises(UserError, match=r"(model\.hidden|optimizer\.lrr): no row of this study has such a key"):
+        make(STUDY.replace(old, new))
 
 
 def test_twins_are_refused(make):

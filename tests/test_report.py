@@ -11,14 +11,17 @@ from conftest import Silent
 from results import fixed, result
 
 from dlreg.data.base import Split
+from dlreg.errors import UserError
 from dlreg.report.judge import compare
 from dlreg.report.mistakes import brier, calibration_error, confusion, reliability, worst
+from dlreg.report.plot import figure
 from dlreg.report.run_page import run_page
 from dlreg.report.study_page import study_page
 from dlreg.report.svg import Chart, ticks
 from dlreg.run.experiment import Experiment
 from dlreg.run.layers import layers
 from dlreg.run.predictions import Predictions, predictions
+from dlreg.run.reopen import reopen
 from dlreg.run.result import read
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -118,9 +121,25 @@ def test_two_features_have_regions(page, tmp_path):
     x = torch.randn(60, 2, generator=generator).numpy()
     y = (x[:, 0] > 0).astype(int)
     np.savez(tmp_path / "plane.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
-    checked, _ = page("data=npz", f"data.root={tmp_path}", "data.file=plane.npz", "data.train_size=null")
+    checked, found = page("data=npz", f"data.root={tmp_path}", "data.file=plane.npz", "data.train_size=null")
+    axes = figure(compare([found]), "regions").axes[0]
+    assert len(axes.collections[0].get_offsets()) == 20 and axes.images[0].get_array().shape[2] == 3
+    model = reopen(found.folder).model
+    for place, class_ in (
+        ((0, 0), 0),
+        ((0, -1), 1),
+    ):  # the picture's upper corners are the classes that the model says there
+        x0, x1, _, y1 = axes.images[0].get_extent()
+        corner = torch.tensor([[(x0, x1)[place[1]], y1]])
+        assert int(model(corner).argmax(1)) == class_
+        assert np.argmax(axes.images[0].get_array()[place]) == (2, 0)[class_]  # blue, then orange
     assert "Decision regions" in "".join(checked.text) and checked.tags.count("image") == 1
     assert checked.tags.count("circle") >= 20
+
+
+def test_regions_need_two_features(page):
+    with pytest.raises(UserError, match="--kind regions draws classes over two features"):
+        figure(compare([page("epochs=1")[1]]), "regions")
 
 
 def test_committees_and_what_is_missing(page, settings):

@@ -8,6 +8,7 @@ from torch import nn
 
 from dlreg.context import Context
 from dlreg.data.base import Data, SealedTest, Split
+from dlreg.optimizer.stride import strides
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop, Parts, fit
 
@@ -64,6 +65,7 @@ def train(parts, data, model, *, lr=0.1, epochs=100, batch=None, criterion=half_
         reg.begin("chain", context)
         model = reg.setup(model)
         optimizer = optimizer(model.parameters()) if optimizer else torch.optim.SGD(model.parameters(), lr=lr)
+        context.strides = strides(optimizer)
         loop = Loop(epochs, batch or len(data.train), "shuffle", lambda progress: 1.0)
         return fit(Parts(model, optimizer, reg, context, criterion=criterion), data, loop, Silent(), Memory()).last
 

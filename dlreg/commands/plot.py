@@ -23,7 +23,7 @@ def run(argv: list[str]) -> int:
         "published values), sweep (a number that varies between rows, on the axis that suits it), path (on such an axis the "
         "coefficients of linear models), terms (on such an axis bias, variance and noise), beside (measured numbers beside "
         "published ones), tuning (the expected best of so many trials, of a study that tunes), fit (the curves of a "
-        "regression on one feature, over its samples).",
+        "regression on one feature, over its samples), regions (the classes that models give to a plane of two features).",
     )
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("plot.png"), metavar="FILE", help="a .png, .svg or .pdf"

@@ -37,6 +37,8 @@ def run(argv: list[str]) -> int:
         return 0
     launch, given.words = executor(given.words, given, folders)
     plan = planned(name, given, folders)
+    for line in plan.remarks:
+        ui.err.print(line, markup=False)
     if given.dry_run:
         dry_run(plan, launch)
         delivered()

@@ -121,7 +121,7 @@ def _measured(
 
 
 def _content(found: Sequence[Point], title: str, suffix: str) -> bytes:
-    rows = [{k: v if math.isfinite(v) else None for k, v in asdict(point).items()} for point in found]
+    rows = [{k: v if v is not None and math.isfinite(v) else None for k, v in asdict(point).items()} for point in found]
     if suffix == ".json":
         return (json.dumps({"title": title, "points": rows}, indent=1) + "\n").encode()
     if suffix == ".csv":

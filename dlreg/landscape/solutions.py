@@ -18,12 +18,12 @@ Place = tuple[float, float]  # alpha, beta
 
 @dataclass(frozen=True)
 class Point:
-    """Where on the plane or the line, and the mean loss and the fraction of errors there."""
+    """Where on the plane or the line, and the mean loss and the fraction of errors there; of values there is none."""
 
     alpha: float
     beta: float
     loss: float
-    error: float
+    error: float | None
 
 
 def filter_normalized(model: nn.Module, seed: int) -> Weights:
@@ -75,7 +75,7 @@ def walk(
                 shifts = [step * d[name] for step, d in zip(place, directions, strict=False) if name in d]
                 p.copy_(sum(shifts, origin[name]))
         found = measure(moved)
-        yield Point(*place, found["loss"], found["error"])
+        yield Point(*place, found["loss"], found.get("error"))
 
 
 def plane(span: float, points: int) -> list[Place]:

@@ -52,10 +52,11 @@ def _line(figure: Figure, points: Sequence[Point]) -> None:
     axes.plot(at, [p.loss for p in points], color=COLOURS[0])
     axes.set(xlabel="from the first run (0) to the second (1)", ylim=(0, None))
     axes.set_ylabel("training loss", color=COLOURS[0])
-    errors = axes.twinx()
-    errors.plot(at, [100 * p.error for p in points], "--", color=COLOURS[1])
-    errors.set_ylabel("training error %", color=COLOURS[1])
-    errors.set_ylim(0, None)
-    errors.grid(visible=False)
+    if wrong := [100 * p.error for p in points if p.error is not None]:
+        errors = axes.twinx()
+        errors.plot(at, wrong, "--", color=COLOURS[1])
+        errors.set_ylabel("training error %", color=COLOURS[1])
+        errors.set_ylim(0, None)
+        errors.grid(visible=False)
     for end in (0, 1):
         axes.axvline(end, color="#555555", linewidth=0.8)

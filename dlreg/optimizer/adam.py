@@ -55,6 +55,10 @@ class Uncorrected(Rule):
         torch._foreach_add_(root, group["eps"])
         torch._foreach_addcdiv_(w, m, root, -group["lr"])
 
+    def stride(self, p: Parameter, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(v) + eps), with the largest v where that is kept."""
+        return group["lr"] / (self.state[p][self.keeps[-1]].sqrt() + group["eps"])
+
 
 class UncorrectedMax(Uncorrected):
     """AMSGrad as printed: the denominator never shrinks."""

@@ -67,3 +67,8 @@ class InsideRoot(Rule):
         torch._foreach_mul_(v, group["momentum"])
         torch._foreach_addcdiv_(v, g, root)
         torch._foreach_add_(w, v, alpha=-group["lr"])
+
+    def stride(self, p: Parameter, group: dict[str, Any]) -> Tensor:
+        """lr / ((1 - momentum) sqrt(r + eps))."""
+        root = (self.state[p]["square"] + group["eps"]).sqrt()
+        return group["lr"] / ((1 - group["momentum"]) * root)

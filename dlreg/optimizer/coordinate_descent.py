@@ -30,7 +30,6 @@ class CoordinateDescent(ClosureRule):
     revision = 2
 
     full_batch: ClassVar[bool] = True
-    own_steps: ClassVar[bool] = True  # not lr times the gradient
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +27,10 @@ class Idle(Optimizer):
             "the model keeps its training samples and has nothing to train: optimizer, schedule, init, epochs, "
             "batch_size and the seed of a fit change nothing"
         )
+
+    def stride(self, p: Tensor, group: dict[str, Any]) -> float:
+        """It never moves."""
+        return 0.0
 
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         """The loss."""

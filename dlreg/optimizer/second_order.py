@@ -59,6 +59,12 @@ class AdaHessian(ClosureRule):
                 self._update(w, [diagonal[p] for p in w], group)
         return loss
 
+    def stride(self, p: Tensor, group: dict[str, Any]) -> Tensor:
+        """lr / (sqrt(v')^power + eps)."""
+        state = self.state[p]
+        square = state["square"] / (1 - group["betas"][1] ** state["steps"])
+        return group["lr"] / (square.sqrt() ** group["power"] + group["eps"])
+
     def _diagonal(self, w: list[Tensor], g: list[Tensor]) -> list[Tensor]:
         """The mean of z * Hz over the draws; Hz is the gradient of <g, z>. A g without a graph does not depend on w."""
         graphs = [i for i, gradient in enumerate(g) if gradient.requires_grad]

@@ -60,3 +60,7 @@ class Velocity(Rule):
             torch._foreach_add_(w, v, alpha=-group["momentum"])
         else:
             torch._foreach_sub_(w, v)
+
+    def stride(self, p: Parameter, group: dict[str, Any]) -> float:
+        """lr / (1 - momentum)."""
+        return float(group["lr"] / (1 - group["momentum"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,10 @@ class SVRG(ClosureRule):
         torch._foreach_mul_(gradient, self.rates)
         torch._foreach_sub_(w, gradient)
         return loss
+
+    def stride(self, p: Tensor, group: dict[str, Any]) -> float:
+        """lr."""
+        return float(group["lr"])
 
     def _take_snapshot(self, closure: Closure) -> None:
         if self.whole is None:

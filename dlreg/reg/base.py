@@ -54,7 +54,7 @@ class Regularizer:
     sets_up_first: ClassVar[bool] = False  # its `setup` takes the network as the model's option made it
     needs_unit: ClassVar[bool] = False  # it takes images for values in [0, 1], and would cut off what lies outside
     makes_committee: bool = False  # its fit returns several models that predict together
-    needs_rate: bool = False  # what it does after a step is right only if that was lr times the gradient
+    needs_strides: bool = False  # what it does after a step goes by how far that moves a weight per unit of gradient
     goes_on: bool = False  # it trains on from the weights of a fit, which must be one model's
     name = "regularizer"
     context: Context

@@ -31,12 +31,20 @@ class Committee(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.combine, self.softmax = combine, softmax
+        self.tasks: list[Any] = getattr(members[0], "tasks", [])  # beside the classes
         if combine == "vote" and not softmax:
             raise UserError("combine=vote needs a loss with a softmax, such as cross_entropy; give combine=average")
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ...) -> log probabilities, or outputs, (N, K)."""
-        outputs = torch.stack([member(x) for member in self.members])
+        return self._combined([member(x) for member in self.members])
+
+    def answer(self, task: Any, x: Tensor) -> Tensor:
+        """The same of another task that the members have."""
+        return self._combined([member.answer(task, x) for member in self.members])  # type: ignore[operator]
+
+    def _combined(self, each: list[Tensor]) -> Tensor:
+        outputs = torch.stack(each)
         if not self.softmax:
             return outputs.mean(0)
         if self.combine == "average":

@@ -28,8 +28,8 @@ class MultiTask(Regularizer):
     `sharing=soft`: each task has layers of its own, which begin as copies, and $(tie / 2) ||w - w_t||^2$ draws them to those
     of the first (Duong, Cohn, Bird, Cook 2015, https://aclanthology.org/P15-2139). Techniques inside layers, such as
     dropout, act in those of the first task only. The errors of each task stand beside those of the classes
-    (`--columns test_error,parity_error`), but not of a committee. A step costs a pass for each task; running moments of shared
-    layers follow the first.
+    (`--columns test_error,parity_error`), those of a committee by what its members say together. A step costs a pass for each
+    task; running moments of shared layers follow the first.
     """
 
     needs_classes = True

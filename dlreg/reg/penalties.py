@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -80,10 +80,17 @@ class L1(WeightPenalty):
     Tibshirani (1996), https://doi.org/10.1111/j.2517-6161.1996.tb02080.x; Goodfellow et al. (2016), eq. 7.18-7.20,
     https://www.deeplearningbook.org/contents/regularization.html. `form=subgradient` adds $alpha sign(w)$ to the gradient:
     weights oscillate about zero and are never exactly zero. `form=proximal` leaves the loss alone and soft-thresholds
-    after each step, $w <- sign(w) max(|w| - lr alpha, 0)$ (Beck & Teboulle 2009, eq. 1.4 and 2.6,
-    https://doi.org/10.1137/080716542): exact zeros. With SGD that is ISTA; with other optimizers the threshold is still
-    the plain lr's, so their fixed point is not the lasso's.
+    after each step, $w <- sign(w) max(|w| - d alpha, 0)$, d the step that the optimizer takes per unit of the weight's
+    gradient when that stays as it is: exact zeros, and the lasso is the fixed point. With SGD d is lr, and that is ISTA (Beck &
+    Teboulle 2009, eq. 1.4 and 2.6, https://doi.org/10.1137/080716542); with momentum it is $lr / (1 - momentum)$; with an
+    adaptive rate per weight, that (Yun, Lozano, Yang 2021, https://arxiv.org/abs/2007.07484). While a velocity still grows, in
+    its first steps, the threshold is ahead of it. Optimizers without such a step are refused.
     """
+
+    @staticmethod
+    def revision_of(node: Mapping[str, Any], optimizer: Mapping[str, Any]) -> int:
+        """2 where the threshold was once lr alpha and is no longer."""
+        return 2 if node["form"] == "proximal" and optimizer["name"] not in ("sgd", "svrg") else 1
 
     def __init__(
         self,
@@ -94,7 +101,7 @@ class L1(WeightPenalty):
         form: Literal["subgradient", "proximal"],
     ) -> None:
         super().__init__(alpha=alpha, layers=layers, biases=biases)
-        self.form, self.needs_rate = form, form == "proximal"
+        self.form, self.needs_strides = form, form == "proximal"
 
     def penalty(self, model: nn.Module, x: Tensor, y: Tensor, logits: Tensor) -> Tensor | float:
         """alpha sum |w|, in the subgradient form."""
@@ -114,9 +121,11 @@ class L1(WeightPenalty):
     @torch.no_grad()
     def project(self, model: nn.Module) -> None:
         """The soft threshold, in the proximal form."""
-        if self.form == "proximal":
+        if self.form == "proximal" and self.context.strides:
+            strides = self.context.strides()
             for a, w in self.terms(model):
-                w.parameter.copy_(nn.functional.softshrink(w.parameter, a * self.context.lr))
+                if w.parameter in strides:
+                    w.parameter.copy_(soft_threshold(w.parameter, a * strides[w.parameter]))
 
 
 class L1Late(L1):
@@ -178,6 +187,11 @@ class ElasticNet(WeightPenalty):
         terms, r = [(a, w.value) for a, w in self.terms(model)], self.l1_ratio
         lasso = sum((a * r * w.abs().sum() for a, w in terms), 0.0) if r else 0.0
         return lasso + half_squares([(a * (1 - r), w) for a, w in terms])
+
+
+def soft_threshold(w: Tensor, t: float | Tensor) -> Tensor:
+    """sign(w) max(|w| - t, 0)."""
+    return w - w.clamp(-t, t) if isinstance(t, Tensor) else nn.functional.softshrink(w, t)
 
 
 def half_squares(terms: Sequence[tuple[float, Tensor]]) -> Tensor | float:

@@ -22,6 +22,7 @@ from dlreg.run.reopen import Opened
 
 FILTERS, LAYERS = 32, 24  # the most that are drawn
 GRID = 120  # points to a side of a plane of decisions
+DOTS = 1000  # samples on it, at most
 SMALL = (240, 150)
 
 
@@ -82,11 +83,28 @@ def address(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-@torch.no_grad()
 def regions(opened: Opened, split: Split) -> Markup | None:
-    """Which class the model gives to each point of the plane, stronger where it is surer, and the samples; two features."""
-    if opened.data.shape != (2,) or split.y.is_floating_point():
+    """`decisions`, and the samples; None without two features and classes."""
+    if not two_features(opened):
         return None
+    image, (x0, x1), (y0, y1) = decisions(opened, split)
+    label = f"decision regions of {', '.join(opened.names)} over the two features"
+    chart = Chart(label, (x0, x1), (y0, y1), ("feature 1", "feature 2"), (480, 380))
+    chart.image(address(image))
+    for (x, y), label_of in zip(split.x.tolist()[:DOTS], split.y.tolist(), strict=False):
+        chart.dot(x, y, 2.2, label_of)
+    return chart.svg()
+
+
+def two_features(opened: Opened) -> bool:
+    """Whether a plane shows all that the model is given, and it tells classes apart."""
+    return opened.data.shape == (2,) and not opened.test.y.is_floating_point()
+
+
+@torch.no_grad()
+def decisions(opened: Opened, split: Split) -> tuple[Tensor, tuple[float, float], tuple[float, float]]:
+    """Which class the model gives to each point of the plane of two features, stronger where it is surer: an image `(3, H, W)`
+    in [0, 1] whose first row is the top, and the ranges of both features, those of the samples with some room."""
     low, high = split.x.amin(0), split.x.amax(0)
     room = 0.08 * (high - low).clamp(min=1e-6)
     (x0, y0), (x1, y1) = (low - room).tolist(), (high + room).tolist()
@@ -96,13 +114,7 @@ def regions(opened: Opened, split: Split) -> Markup | None:
     surest, said = logits(opened.model, plane.to(device)).softmax(1).cpu().max(1)
     palette = torch.tensor([_rgb(COLOURS[i % len(COLOURS)]) for i in range(opened.data.classes)])
     strength = (0.15 + 0.45 * surest).unsqueeze(1)
-    image = (palette[said] * strength + 1 - strength).T.view(3, GRID, GRID)
-    label = f"decision regions of {', '.join(opened.names)} over the two features"
-    chart = Chart(label, (x0, x1), (y0, y1), ("feature 1", "feature 2"), (480, 380))
-    chart.image(address(image))
-    for (x, y), label_of in zip(split.x.tolist()[:1000], split.y.tolist(), strict=False):
-        chart.dot(x, y, 2.2, label_of)
-    return chart.svg()
+    return (palette[said] * strength + 1 - strength).T.view(3, GRID, GRID), (x0, x1), (y0, y1)
 
 
 def samples(split: Split, which: Sequence[int], captions: Sequence[str]) -> list[tuple[str, Markup]]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import SymmetricalLogLocator
 
 from dlreg.errors import UserError
 from dlreg.report.figure import PATTERNS, give_title
 from dlreg.report.frame import COLOURS
-from dlreg.report.sweep import MARKERS, Points, along, draw_metric, name_metric, parameter, set_axis
+from dlreg.report.metrics import METRICS
+from dlreg.report.sweep import MARKERS, Points, along, draw_metric, draw_stats, name_metric, parameter, set_axis
 from dlreg.report.table import Row, Table
 
 WIDE = 15.0  # times the median that the largest coefficient is: more is read on a logarithmic axis
+FAR = 5.0  # times the lowest validation error, above which a path leaves the picture
+TICKS = 9  # on a logarithmic axis, at most
 NAMED = 7  # beside each other in the legend
 
 
@@ -29,6 +33,7 @@ def path(table: Table) -> Figure:
     for (above, below), (label, points) in zip(panels.T, lines.items(), strict=True):
         _weights(above, points, table.select)
         draw_metric(below, points, table, ("#000000", MARKERS[0]))
+        _validation(below, points, table)
         set_axis(below, key, [value for value, _ in points])
         name_metric(below, table.metrics[0])
         below.legend()
@@ -42,11 +47,24 @@ def path(table: Table) -> Figure:
     return figure
 
 
+def _validation(axes: Axes, points: Points, table: Table) -> None:
+    """The number by which a strength is chosen, where runs have it. What is far above its U is out of the picture."""
+    name = f"val_{table.metrics[0].removeprefix('test_')}"
+    stats = [(value, METRICS[name].stat(row.runs, table.select)) for value, row in points] if name in METRICS else []
+    means = [stat.mean for _, stat in stats if stat]
+    if means:
+        draw_stats(axes, stats, (COLOURS[0], MARKERS[1]), METRICS[name].title)
+    if means and max(means) > FAR * min(means) > 0:
+        axes.set_ylim(0.0, top := FAR * min(means))
+        for bars in (bars for drawn in axes.containers for bars in drawn[2]):
+            bars.set_segments([ends for ends in bars.get_segments() if len(ends) and ends[:, 1].max() <= top])
+
+
 def _weights(axes: Axes, points: Points, select: str) -> None:
-    """A line for each."""
+    """A line for each that is not zero everywhere."""
     found = [(value, _coefficients(row, select)) for value, row in points]
     size = max(weights.shape[1] for _, weights in found)
-    for i in range(size):
+    for i in (i for i in range(size) if any(w[:, i : i + 1].any() for _, w in found)):
         there = [(value, weights[:, i]) for value, weights in found if i < weights.shape[1]]
         values, means = [value for value, _ in there], [w.mean() for _, w in there]
         colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
@@ -59,6 +77,8 @@ def _weights(axes: Axes, points: Points, select: str) -> None:
     sizes = np.abs(np.concatenate([weights.ravel() for _, weights in found]))
     if (middle := float(np.median(sizes[sizes > 0]))) * WIDE < sizes.max():
         axes.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(middle)))
+        if isinstance(ticks := axes.yaxis.get_major_locator(), SymmetricalLogLocator):
+            ticks.set_params(numticks=TICKS)
         axes.set_ylim(*(np.sign(end) * 2 * abs(end) for end in axes.get_ylim()))  # linear margins are none here
 
 

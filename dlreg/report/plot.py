@@ -23,6 +23,7 @@ from dlreg.report.frame import COLOURS
 from dlreg.report.html import CURVES
 from dlreg.report.metrics import METRICS
 from dlreg.report.path import path
+from dlreg.report.regions import regions
 from dlreg.report.sweep import sweep
 from dlreg.report.table import Kind, Table, curve
 from dlreg.report.terms import terms
@@ -106,5 +107,5 @@ def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
 
 KINDS: dict[Kind, Callable[[Table], Figure]] = {
     "curves": _curves, "dots": dots, "sweep": sweep, "path": path, "terms": terms, "beside": beside,
-    "tuning": budget, "fit": fit,
+    "tuning": budget, "fit": fit, "regions": regions,
 }  # fmt: skip

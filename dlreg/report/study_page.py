@@ -12,7 +12,7 @@ from dlreg.report.label import describe
 from dlreg.report.metrics import METRICS
 from dlreg.report.svg import Chart
 from dlreg.report.table import Row, Table
-from dlreg.ui import percent
+from dlreg.run.result import Result
 
 WIDEST = 34  # characters of a row's name in the picture
 
@@ -21,7 +21,7 @@ def study_page(table: Table, pages: Mapping[str, str]) -> str:
     """The page; `pages` says where the page of a run lies, by its id."""
     base = next((row for row in table.rows if row.baseline and row.runs), None)
     changes = [(row.name, _changes(row, base)) for row in table.rows if base and row is not base and row.runs]
-    runs = [(f"r{i}", row.name, [(run.run_id, run.config["seed"], percent(_error(run, table)), pages.get(run.run_id))
+    runs = [(f"r{i}", row.name, [(run.run_id, run.config["seed"], _figure(run, table), pages.get(run.run_id))
              for run in row.runs]) for i, row in enumerate(table.rows) if row.runs]  # fmt: skip
     return framed(
         table.title or "dlreg",
@@ -31,10 +31,11 @@ def study_page(table: Table, pages: Mapping[str, str]) -> str:
     )
 
 
-def _error(run: object, table: Table) -> float | None:
-    test = getattr(run, "test", None) or {}
-    found = test.get(table.select)
-    return found["error"] if found else None
+def _figure(run: Result, table: Table) -> str:
+    """What the table judges, of one run: `test error 3.21 %`."""
+    metric = METRICS[table.metrics[0]]
+    value, unit = metric.of(run, table.select), " %" if metric.title.endswith(" %") else ""
+    return f"{metric.title.removesuffix(' %')} " + ("—" if value is None else f"{value:.{metric.digits}f}{unit}")
 
 
 def _changes(row: Row, base: Row) -> list[str]:
@@ -91,7 +92,7 @@ _TEMPLATE = ENVIRONMENT.from_string(
 <h2>Runs</h2>
 {% for anchor, name, found in runs %}
 <section id="{{ anchor }}"><h3>{{ name }}</h3>
-<ul>{% for id, seed, error, address in found %}<li>seed {{ seed }}: test error {{ error }},
+<ul>{% for id, seed, figure, address in found %}<li>seed {{ seed }}: {{ figure }},
 {% if address %}<a href="{{ address }}">{{ id }}</a>{% else %}{{ id }}{% endif %}</li>
 {% endfor %}</ul></section>
 {% endfor %}

@@ -18,6 +18,7 @@ from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table
 
 MARKERS = "os^Dv<>P"
+ROOM = 0.05  # beside the outermost values, of their distance
 Points = list[tuple[float, Row]]
 
 
@@ -87,6 +88,12 @@ def set_axis(axes: Axes, name: str, values: Sequence[float]) -> None:
     axes.set_xlabel(name)
     if geometric(values):
         axes.set_xscale("symlog" if values[0] == 0 else "log", **({"linthresh": values[1]} if values[0] == 0 else {}))
+        scale = axes.xaxis.get_transform()
+        low, high = scale.transform(values)[[0, -1]]
+        room = ROOM * (high - low)
+        axes.set_xlim(
+            *scale.inverted().transform([low - room, high + room])
+        )  # a band's margins are those of a linear axis
     axes.set_xticks(values, [f"{v:g}" for v in values], rotation=45 if len(values) > 6 else 0)
     axes.xaxis.set_minor_locator(NullLocator())
 

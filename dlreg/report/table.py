@@ -13,7 +13,7 @@ from dlreg.report.tuning import Tuning
 from dlreg.report.verdicts import Difference
 from dlreg.run.result import Result, replicate
 
-Kind = Literal["curves", "dots", "sweep", "path", "terms", "beside", "tuning", "fit"]  # of pictures
+Kind = Literal["curves", "dots", "sweep", "path", "terms", "beside", "tuning", "fit", "regions"]  # of pictures
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dlreg.errors import UserError
 from dlreg.report.stats import Stat
 from dlreg.report.table import Row, Table
 from dlreg.run.result import Result
@@ -38,7 +39,13 @@ class Reached:
 
 
 def targeted(table: Table, target: float) -> Table:
-    """The table with the two columns, and what they mean."""
+    """The table with the two columns, and what they mean.
+
+    Raises:
+        UserError: a run has no error in percent.
+    """
+    if any("val_error" not in entry for row in table.rows for run in row.runs for entry in run.history):
+        raise UserError(f"--target {target:g} is a validation error in percent, and there are runs of values here")
     text = (
         f"epochs, and seconds of training and validation, until the validation error is first below {target:g} %; where "
         "a run of the row missed it there is no mean, but how many came there and what these took; a diverged run missed it"

@@ -35,11 +35,17 @@ def content(settings: Settings) -> dict[str, str]:
         package = target.__module__.split(".")[0]
         if package not in OURS:
             found[package] = source_digest(package)
-        elif (revision := getattr(target, "revision", 1)) > 1:
+        elif (revision := _revision(target, node, settings)) > 1:
             found[f"{group}.{word}"] = f"revision {revision}"
         if group != "data" and hasattr(target, "files"):
             found[f"{group}.{word}.files"] = "".join(map(file_digest, filter(Path.is_file, target.files(**node))))
     return {name: found[name] for name in sorted(found) if found[name]}
+
+
+def _revision(target: Any, node: Mapping[str, Any], settings: Settings) -> int:
+    """A class whose meaning changed for some settings only says for which by `revision_of(its own, the optimizer's)`."""
+    of_some = getattr(target, "revision_of", None)
+    return int(of_some(node, settings.optimizer) if of_some else getattr(target, "revision", 1))
 
 
 def data_digest(node: Mapping[str, Any]) -> str | None:

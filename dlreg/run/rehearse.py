@@ -120,11 +120,11 @@ def _check_parts(parts: Parts, settings: Settings, n: int) -> None:
         raise UserError(
             f"reg={missed[0]} acts on gradients, and optimizer={name} takes none: leave it out, or take another optimizer"
         )
-    thresholds = next((part.name for part in parts.reg.parts.values() if part.needs_rate), None)
-    if thresholds and getattr(parts.optimizer, "own_steps", False):
+    thresholds = next((part.name for part in parts.reg.parts.values() if part.needs_strides), None)
+    if thresholds and parts.context.strides is None:
         raise UserError(
-            f"reg.{thresholds}.form=proximal thresholds by the rate of a gradient step, and optimizer={name} takes steps "
-            "of its own: give form=subgradient"
+            f"reg.{thresholds}.form=proximal thresholds each weight by its step per unit of gradient, and optimizer={name} "
+            "takes no such steps: give form=subgradient"
         )
     if settings.sampler == "balanced" and parts.missed is Values.missed:
         raise UserError(

@@ -18,7 +18,7 @@ from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
 from dlreg.study.cells import Cell, over_seeds
 from dlreg.study.file import OWN, Budget, Study, StudyRow, load
-from dlreg.study.overrides import applying, layered, varied
+from dlreg.study.overrides import layered, over_rows, told, varied
 from dlreg.study.sampling import refuse_missing
 from dlreg.study.spaces import Interval, Setting, Space, sampled
 from dlreg.study.tuning import Criterion, Search, Trial
@@ -79,6 +79,7 @@ class Plan:
     rows: list[PlannedRow]
     changes: list[str] = field(default_factory=list)  # overrides from the command line
     looks: Looks | None = None  # the seeds are those of the last look, and a row may stop before
+    remarks: list[str] = field(default_factory=list)  # values of the study that do not hold as they stand there
 
     @property
     def title(self) -> str:
@@ -139,13 +140,13 @@ def plan(asked: Request) -> Plan:
         raise UserError(f"seeds={min(both)} is a tuning seed: what chose a setting must not report it")
     # One thread, so that --jobs or none gives the same bits.
     threads = [] if any(word.startswith("threads=") for word in changes) else ["threads=1"]
-    base = [filled(word, level) for word in [*threads, *study.shared, *level.overrides]]
+    base = layered(*([filled(word, level) for word in words] for words in (threads, study.shared, level.overrides)))
     rows = [*study.rows, *asked.extra_rows]
     owns = [[filled(word, level) for word in row.overrides] for row in rows]
-    theirs = applying(base, owns, changes, asked.config_dirs)
+    labels = [filled(row.label, level) for row in rows]
+    theirs = over_rows(base, owns, changes, asked.config_dirs)
     planned = []
-    for row, own, changed in zip(rows, owns, theirs, strict=True):
-        words, label = tuple(layered(base, own, changed)), filled(row.label, level)
+    for row, label, words in zip(rows, labels, theirs, strict=True):
         if row.tune:
             search = _search(row.tune, words, study, asked.config_dirs)
             planned.append(PlannedRow(row, label, (), search=search).settled(seeds))
@@ -158,7 +159,8 @@ def plan(asked: Request) -> Plan:
         raise UserError("prune=true: no row tunes anything, and reported runs are never cut")
     _refuse_twins(planned)
     mattering = [word for word in changes if _matters(word)]
-    return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering, asked.looks)
+    remarks = told(base, dict(zip(labels, theirs, strict=True)), changes)
+    return Plan(asked.path.stem, study, budget, level, seeds, planned, mattering, asked.looks, remarks)
 
 
 def filled(text: str, level: Budget) -> str:
@@ -175,10 +177,10 @@ def _search(space: Space, words: tuple[str, ...], study: Study, config_dirs: Seq
 
     def made(points: Sequence[Setting]) -> list[Trial]:
         trials = []
-        for point, settings in zip(points, varied(words, points, config_dirs), strict=True):
+        for point, (chosen, settings) in zip(points, varied(words, points, config_dirs), strict=True):
             if criterion.on_validation and settings.data.get("val_size") == 0:
                 raise UserError(f"tuning chooses by {criterion.name}, but data.val_size=0 leaves none")
-            cells = over_seeds(tuple(layered(words, point, ())), Experiment.of(settings), study.tune_seeds)
+            cells = over_seeds(chosen, Experiment.of(settings), study.tune_seeds)
             trials.append(Trial(point, cells))
         return trials
 
