@@ -43,7 +43,8 @@ def path(table: Table) -> Figure:
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), NAMED))
     several = any(len(row.runs) > 1 for row in table.rows)
-    give_title(figure, table, "band: ± one standard deviation; bars: 95 % interval of the mean" if several else "")
+    told = "coefficients: mean over runs; bars: 95 % interval of the mean"
+    give_title(figure, table, told if several else "")
     return figure
 
 
@@ -69,10 +70,6 @@ def _weights(axes: Axes, points: Points, select: str) -> None:
         values, means = [value for value, _ in there], [w.mean() for _, w in there]
         colour, pattern = COLOURS[i % len(COLOURS)], PATTERNS[i // len(COLOURS) % len(PATTERNS)]
         axes.plot(values, means, pattern, color=colour, marker=".", markersize=3, label=f"w{i + 1}")
-        spread = [w.std(ddof=1) if len(w) > 1 else 0.0 for _, w in there]
-        if any(spread):
-            low, high = (np.add(means, sign * np.array(spread)) for sign in (-1, 1))
-            axes.fill_between(values, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(0, color="#555555", linewidth=0.8, zorder=1)
     sizes = np.abs(np.concatenate([weights.ravel() for _, weights in found]))
     if (middle := float(np.median(sizes[sizes > 0]))) * WIDE < sizes.max():
