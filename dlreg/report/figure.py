@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Callable
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlreg.report.table import Row, Table
@@ -12,6 +15,7 @@ from dlreg.report.table import Row, Table
 # With eight colours, then eight more patterns, a line is told from another on grey paper as well.
 PATTERNS = ("-", "--", ":", "-.")
 LETTERS = 14  # of a title to an inch
+PANELS = 4  # beside each other
 STYLE: Any = {  # matplotlib knows its keys as 300 literals
     "font.size": 9,
     "axes.spines.top": False,
@@ -41,3 +45,20 @@ def give_title(figure: Figure, table: Table, note: str = "") -> None:
     if lines:
         across = int(LETTERS * figure.get_figwidth())
         figure.suptitle("\n".join(textwrap.fill(line, across) for line in lines), fontsize=9)
+
+
+def panels(table: Table, draw: Callable[[Axes, Row], None], note: str, inches: tuple[float, float]) -> Figure:
+    """A panel for each row that has runs, on common axes; `inches`: the width and height of one."""
+    rows = [row for row in table.rows if row.runs]
+    across = min(PANELS, len(rows))
+    down = math.ceil(len(rows) / across)
+    figure = Figure(figsize=(inches[0] * across + 0.6, inches[1] * down + 0.7), dpi=200)
+    every = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    for axes, row in zip(every.flat, rows, strict=False):
+        draw(axes, row)
+        name = ", ".join(f"{key} {value}" for key, value in row.label.items() if value) or name_of(row)
+        axes.set_title(name, fontsize=8)
+    for axes in every.flat[len(rows) :]:
+        axes.set_visible(False)
+    give_title(figure, table, note)
+    return figure

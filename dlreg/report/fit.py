@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 
 import numpy as np
 import torch
@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 
 from dlreg.data.task import word_of
 from dlreg.errors import UserError
-from dlreg.report.figure import give_title, name_of
+from dlreg.report.figure import panels
 from dlreg.report.frame import COLOURS
 from dlreg.report.table import Row, Table
 from dlreg.run.reopen import Opened, reopen
 
 POINTS = 400  # of a curve
-PANELS = 4  # beside each other
 ROOM = 0.35  # above and below the samples, of their range: a wild curve leaves the picture
 
 
@@ -27,17 +26,8 @@ def fit(table: Table) -> Figure:
     Raises:
         UserError: the runs are no regression of one value on one feature, or kept no weights.
     """
-    rows = [row for row in table.rows if row.runs]
-    across = min(PANELS, len(rows))
-    down = math.ceil(len(rows) / across)
-    figure = Figure(figsize=(2.3 * across + 0.6, 2.1 * down + 0.7), dpi=200)
-    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for axes, row in zip(panels.flat, rows, strict=False):
-        _panel(axes, row, table.select)
-    for axes in panels.flat[len(rows) :]:
-        axes.set_visible(False)
-    give_title(figure, table, "points: training samples; line: mean over runs; band: ± one standard deviation")
-    return figure
+    note = "points: training samples; line: mean over runs; band: ± one standard deviation"
+    return panels(table, functools.partial(_panel, select=table.select), note, (2.3, 2.1))
 
 
 def _panel(axes: Axes, row: Row, select: str) -> None:
@@ -56,7 +46,6 @@ def _panel(axes: Axes, row: Row, select: str) -> None:
     least, most = float(train.y.min()), float(train.y.max())
     room = ROOM * max(most - least, 1e-9)
     axes.set_ylim(least - room, most + room)
-    axes.set_title(", ".join(f"{key} {value}" for key, value in row.label.items() if value) or name_of(row), fontsize=8)
 
 
 def _opened(folder: object, select: str) -> Opened:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import functools
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dlreg.errors import UserError
-from dlreg.report.figure import give_title, name_of
-from dlreg.report.fit import PANELS
+from dlreg.report.figure import panels
 from dlreg.report.frame import COLOURS
 from dlreg.report.inside import DOTS, decisions, two_features
 from dlreg.report.table import Row, Table
@@ -22,17 +21,8 @@ def regions(table: Table) -> Figure:
     Raises:
         UserError: the runs have no two features, or no classes, or kept no weights.
     """
-    rows = [row for row in table.rows if row.runs]
-    across = min(PANELS, len(rows))
-    down = math.ceil(len(rows) / across)
-    figure = Figure(figsize=(2.6 * across + 0.4, 2.5 * down + 0.6), dpi=200)
-    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    for axes, row in zip(panels.flat, rows, strict=False):
-        _panel(axes, row, table.select)
-    for axes in panels.flat[len(rows) :]:
-        axes.set_visible(False)
-    give_title(figure, table, "dots: test samples in the colour of their class; of several seeds the first")
-    return figure
+    note = "dots: test samples in the colour of their class; of several seeds the first"
+    return panels(table, functools.partial(_panel, select=table.select), note, (2.6, 2.5))
 
 
 def _panel(axes: Axes, row: Row, select: str) -> None:
@@ -44,4 +34,3 @@ def _panel(axes: Axes, row: Row, select: str) -> None:
     x, y = opened.test.x[:DOTS].cpu().numpy(), opened.test.y[:DOTS].tolist()
     axes.scatter(x[:, 0], x[:, 1], s=4, c=[COLOURS[k % len(COLOURS)] for k in y], edgecolors="white", linewidths=0.2)
     axes.grid(visible=False)
-    axes.set_title(", ".join(f"{key} {value}" for key, value in row.label.items() if value) or name_of(row), fontsize=8)
