@@ -103,6 +103,17 @@ def test_an_owner_elsewhere_is_gone_when_its_heartbeat_stood_still_by_the_watche
         pass
 
 
+def test_who_has_a_run_shows_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(claim, "BEAT", 0.01)
+    with Claim(tmp_path) as mine:
+        fence = mine.owner.fence(tmp_path)
+        os.utime(fence, (1, 1))
+        until = time.monotonic() + 20
+        while fence.stat().st_mtime < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert fence.stat().st_mtime > 2
+
+
 @pytest.mark.parametrize("sign", ["stands still", "moves", "another owner's"])
 def test_a_run_elsewhere_is_abandoned_when_no_sign_of_life_comes(tmp_path, monkeypatch, sign):
     now = [1000.0]

@@ -14,6 +14,7 @@ from dlreg import durable
 from dlreg.config.build import locate
 from dlreg.config.compose import compose
 from dlreg.config.options import options
+from dlreg.optimizer.second_order import AdaHessian
 from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
 from dlreg.run.content import data_digest
@@ -114,6 +115,13 @@ def test_another_revision_of_an_option_is_another_run_for_whom_it_concerns(setti
     monkeypatch.setattr(Dropout, "revision", 2, raising=False)
     assert Experiment.of(settings("reg=[l2,dropout]")).run_id != with_it
     assert Experiment.of(settings("reg=l2")).run_id == without
+
+
+def test_another_revision_of_an_option_inside_an_option_too(settings, monkeypatch):
+    words = ("optimizer=sam", "optimizer@optimizer.base=adahessian")
+    first = Experiment.of(settings(*words)).run_id
+    monkeypatch.setattr(AdaHessian, "revision", 7)
+    assert Experiment.of(settings(*words)).run_id != first
 
 
 REVISED = {
