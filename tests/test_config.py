@@ -119,6 +119,15 @@ def test_torch_classes_can_be_named_directly():
     assert optimizer.defaults["momentum"] == 0.5
 
 
+@pytest.mark.parametrize("rate", [0.0, -1.0])
+@pytest.mark.parametrize("target", ["torch.optim.SGD", "torch.optim.Adafactor", "dlreg.optimizer.sgd.sgd"])
+def test_a_rate_is_above_zero_whoever_wrote_the_optimizer(target, rate, settings):
+    """torch's own classes take 0, and refuse -1 in words of their own when they are built."""
+    tree = settings().model_dump() | {"optimizer": {"_target_": target, "name": "mine", "lr": rate}}
+    with pytest.raises(UserError, match=rf"^optimizer\.lr={rate} must be greater than 0$"):
+        check(tree)
+
+
 def test_plugins_and_config_dir(tmp_path, monkeypatch):
     (tmp_path / "mytricks.py").write_text(
         "from dlreg.hyper import NonNegative\n"

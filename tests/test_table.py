@@ -115,10 +115,13 @@ def test_pinned(style, table):
     assert text == path.read_text()
 
 
-def test_lists_are_labelled_as_they_are_typed():
-    config = fixed()[0].config | {"schedule": {"name": "multistep", "milestones": [8.0, 13.5], "none": []}}
+def test_values_are_labelled_as_they_are_typed():
+    config = fixed()[0].config | {
+        "schedule": {"name": "multistep", "milestones": [8.0, 13.5], "none": [], "null": None, "off": False}
+    }
     config["model"] = config["model"] | {"hidden": [800, 400]}
     words = describe(config)
+    assert (words["schedule.null"], words["schedule.off"]) == ("null", "false")
     assert (
         words["schedule.milestones"] == "[8,13.5]"
         and words["schedule.none"] == "[]"

@@ -5,6 +5,7 @@ import shlex
 import pytest
 from conftest import Silent
 
+from dlreg.commands import tune
 from dlreg.commands.advice import after_divergence, next_commands
 from dlreg.run.experiment import Experiment
 
@@ -34,6 +35,35 @@ def test_a_mistake_is_answered_with_what_to_type(typed, answered, spoken, tmp_pa
     assert (status, out) == (2, "")
     assert answered in err and err.count("\n") == 1
     assert not [*tmp_path.iterdir()]  # refused before any work
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("table mnist_regularizers --format latx", "latex"),
+        ("ablate reg=dropout --format htm", "html"),
+        ("plot mnist_regularizers --kind dot", "dots"),
+        ("table --population image", "images"),
+        ("table --select best-val", "best_val"),
+        ("predict x --select lst", "last"),
+        ("surface x --select best", "best_val"),
+        ("table --columns test_eror", "test_error"),
+        ("study optimizers budget=smok", "smoke"),
+        ("tune optimizer.lr=interval(0,1) search=sobl", "sobol"),
+        ("landscape surface=beal", "beale"),
+        ("train --cfg jb", "job"),
+        ("train sampler=shufle", "shuffle"),
+        ("train batch_size=ful", "full"),
+        ("train data.normalize=standardise", "standardize"),
+        ("train optimizer=adm", "adam"),
+        ("train optimizer=momentum optimizer.form=torhc", "torch"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_allowed_is_answered_with_the_nearest(typed, near, spoken, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = spoken(*typed.split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"Did you mean {near}?" in err
 
 
 def test_list_searches_names_headlines_texts_and_sources(spoken):
@@ -73,13 +103,28 @@ def test_a_diverged_run_gets_advice(settings):
     told = after_divergence(settings("optimizer.lr=2", "reg=dropout"))
     assert told == "optimizer.lr=0.2 (now 2), or 'reg=[dropout,clip_norm]', or schedule.warmup=2"
     assert after_divergence(settings("reg=clip_norm", "schedule.warmup=1")) == "optimizer.lr=0.01 (now 0.1)"
+    huge = ["optimizer.lr=1e30", "reg=clip_norm", "schedule.warmup=1"]
+    assert after_divergence(settings(*huge)) == "optimizer.lr=0.1 (now 1e+30)"  # the option's own, not 1e+29
+
+
+def test_the_source_of_a_tuned_study_makes_the_same_study(tmp_path, monkeypatch):
+    """Folders of one's own and columns are a part of the command, as its words are."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own").mkdir()
+    words = ["optimizer.lr=interval(0.1,0.2)", "trials=2"]
+    first = tune._asked(words, ["val_error"], ["own"]).study
+    seen = []
+    monkeypatch.setattr("dlreg.study.plan.plan", lambda asked: seen.append(asked) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        tune.run(shlex.split(first.source)[2:])
+    assert seen[0].study == first and seen[0].config_dirs == ["own"]
 
 
 def test_the_end_of_a_run_says_what_next(spoken, tmp_path):
     small = ["epochs=1", "model=linear", "data.train_size=128", "device=cpu", f"outputs={tmp_path}"]
     assert "next: dlreg train -m model=mlp,linear epochs=1 " in spoken("train", *small)[1]
     out = spoken("train", *small, "optimizer.lr=1e30", "seed=1")[1]
-    assert "next: try optimizer.lr=1e+29" in out
+    assert "next: try optimizer.lr=0.1" in out
 
 
 def test_without_progress_nothing_is_told_of_a_run_that_goes_on(spoken, tmp_path):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from omegaconf import OmegaConf
+
+from dlreg.config.options import options
 from dlreg.config.schema import Settings
 from dlreg.run.result import Result
 
@@ -39,8 +43,7 @@ def next_commands(result: Result, overrides: Sequence[str], settings: Settings) 
 
 def after_divergence(settings: Settings) -> str:
     """What usually helps, of what this run does not do already."""
-    rate = settings.optimizer.get("lr")
-    advice = [f"optimizer.lr={rate / 10:g} (now {rate:g})"] if isinstance(rate, int | float) else []
+    advice = _slower(settings.optimizer)
     if not {"clip_norm", "clip_value"} & {*settings.reg}:
         stack = ",".join([*settings.reg, "clip_norm"])
         advice.append(f"'reg=[{stack}]'" if settings.reg else "reg=clip_norm")
@@ -49,3 +52,12 @@ def after_divergence(settings: Settings) -> str:
     if settings.norm["name"] == "none" and settings.data["normalize"] == "none":
         advice.append("data.normalize=standardize")
     return ", or ".join(advice)
+
+
+def _slower(optimizer: Mapping[str, Any]) -> list[str]:
+    """A tenth of the rate; in place of one that is out of all proportion, the rate that the option begins with."""
+    rate, option = optimizer.get("lr"), options("optimizer").get(optimizer["name"])
+    if not isinstance(rate, int | float):
+        return []
+    usual = OmegaConf.select(OmegaConf.load(option), "lr", default=rate) if option else rate
+    return [f"optimizer.lr={rate / 10 if rate <= 100 * usual else usual:g} (now {rate:g})"]

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from dlreg.commands.words import margin
-from dlreg.errors import UserError, shown
+from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.label import number
 from dlreg.report.metrics import METRICS
 
@@ -38,6 +38,13 @@ class Parser(argparse.ArgumentParser):
             takes = words and words[-1] in SIGNED
             words[-1:] = [f"{words[-1]}={word}"] if takes else [*words[-1:], word]
         return super().parse_intermixed_args(words, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As inherited, in the words of every option that has some."""
+        if action.choices is not None and value not in action.choices:
+            hint = did_you_mean(value, action.choices)
+            allowed = ", ".join(map(str, action.choices))
+            raise UserError(f"{action.option_strings[0]}={shown(value)} is not one.{hint} Allowed: {allowed}.")
 
     def error(self, message: str) -> NoReturn:
         """In place of the usage and exit.

@@ -141,7 +141,8 @@ def _drawn(paths: dict[str, list[Any]], file: File, gif: bool, tolerance: float)
     """The picture, and if it is asked for its animation: file and content."""
     from dlreg.landscape import figure
 
-    yield file, figure.still(paths, tolerance, file.suffix.removeprefix("."))
+    picture = figure.picture(paths, tolerance)
+    yield file, figure.still(picture, file.suffix.removeprefix("."))
     if gif:
         with ui.bar("frames", figure.FRAMES) as advance:
-            yield file.with_suffix(".gif"), figure.animation(paths, tolerance, advance)
+            yield file.with_suffix(".gif"), figure.animation(picture, advance)

@@ -87,20 +87,22 @@ def _of_folders(given: argparse.Namespace, conditions: Sequence[Condition]) -> T
         raise UserError("--row adds a row to a study; these are folders")
     if given.baseline and given.against:
         raise UserError("--baseline and --against say the same in two ways: give one")
+    columns = columns_of(given.columns) if given.columns else ()
     results, left_out = _runs([Path(word) for word in words] or [Path("outputs")], given.by), ""
     if conditions:
         results, left_out = where(results, conditions)
-    columns = columns_of(given.columns) if given.columns else ()
     question = Question(columns, given.select or "last", given.margin, given.population, looks).of(results)
     if given.by:
         table = cut(results, given.by, given.baseline, given.against, question)
     else:
         table = arranged(compare(results, given.baseline, given.against, question))
     if not any(row.baseline for row in table.rows):
+        known = {word for row in table.rows for key, value in row.label.items() for word in (value, f"{key}={value}")}
         if given.baseline:
-            raise UserError(f"--baseline={given.baseline}: no row is called that")
+            raise UserError(f"--baseline={given.baseline}: no row is called that.{did_you_mean(given.baseline, known)}")
         if given.against:
-            raise UserError(f"--against={given.against}: no two rows differ in that alone")
+            hint = "" if given.against in known else did_you_mean(given.against, known)
+            raise UserError(f"--against={given.against}: no two rows differ in that alone.{hint}")
     return replace(table, protocol={"Where": left_out} | table.protocol) if left_out else table
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = {"trials": 16, "search": "random", "tune_seeds": [1000]}
 SEEDS = [0, 1, 2]
+COLUMNS = ["test_error", "val_error"]
 TEXT = """Tune every row as often, each on validation, and compare what was chosen on other seeds.
 
 KEY=A,B            a sweep makes rows: reg=none,dropout
@@ -50,7 +51,7 @@ def run(argv: list[str]) -> int:
     launch, words = executor(given.words, given, folders)
     from dlreg.study.plan import plan as planned  # torch comes with it
 
-    asked = _asked(words, columns_of(given.columns) if given.columns else ["test_error", "val_error"], folders)
+    asked = _asked(words, columns_of(given.columns) if given.columns else COLUMNS, folders)
     plan = planned(asked)
     if given.dry_run:
         dry_run(plan, launch)
@@ -81,9 +82,10 @@ def _asked(words: Sequence[str], columns: Sequence[str], folders: Sequence[str])
     if not said.spaces:
         raise UserError("nothing to tune: give a key an interval, 'optimizer.lr=tag(log,interval(1e-3,1))'")
     rows = said.rows(folders)
+    flags = [*config_dir_flags(folders), *["--columns", ",".join(columns)] * (list(columns) != COLUMNS)]
     study = Study(
         title=f"Tuned: {', '.join(said.spaces)}",
-        source=shlex.join(["dlreg", "tune", *words]),
+        source=shlex.join(["dlreg", "tune", *flags, *words]),
         text="What each row tunes was chosen by trials on other seeds, as many for every row.",
         columns=list(columns),
         baseline=said.baseline(rows),

@@ -122,7 +122,8 @@ def columns_of(text: str) -> list[str]:
     found = text.split(",")
     for name in found:
         if name not in METRICS:
-            raise UserError(f"--columns: {name} is not one; allowed: {', '.join(METRICS)}")
+            hint = f"{did_you_mean(name, METRICS)} Allowed: {', '.join(METRICS)}."
+            raise UserError(f"--columns: {shown(name)} is not one.{hint}")
     if found[0] not in JUDGED:
         raise UserError(
             f"--columns: {found[0]} is of all runs of a row together and cannot be judged; begin with another"

@@ -20,6 +20,7 @@ from typing import Any
 from dlreg.config.contract import keeps, reason
 from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError, did_you_mean, shown
+from dlreg.hyper import Positive
 
 
 def build(group: str, node: Mapping[str, Any]) -> Any:
@@ -78,6 +79,7 @@ def fields_of(target: Callable[..., Any], group: str) -> dict[str, tuple[Any, An
     """`name -> (annotation, default)` of every key that an option made by `target` may have."""
     entry = GROUPS[group]
     own = _hyperparameters(target, entry.runtime)
+    own |= {name: (Positive, own[name][1]) for name in entry.positive if name in own}
     return {**own, **(_hyperparameters(_load(entry.common), ()) if entry.common else {})}
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from dlreg.config.build import fields_of, hyperparameters, is_option, locate
 from dlreg.config.schema import GROUPS, Settings, walk
@@ -73,6 +75,7 @@ _STRICT = ConfigDict(
 def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]:
     """One line per key: what was given, what is allowed, the nearest match."""
     lines: dict[str, list[str]] = {}
+    near: dict[str, str] = {}
     for item in error.errors():
         key = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
@@ -86,5 +89,13 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
             text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
             if place == "._target_":
                 text = "must stand under the option's name, NAME: {_target_: ...}"
-            lines.setdefault(f"{prefix}{key}{place}={shown(item['input'])}", []).append(text[:1].lower() + text[1:])
-    return [f"{head} {' or '.join(dict.fromkeys(parts))}" for head, parts in lines.items()]
+            head = f"{prefix}{key}{place}={shown(item['input'])}"
+            lines.setdefault(head, []).append(text[:1].lower() + text[1:])
+            near[head] = near.get(head) or _near_word(item)
+    return [f"{head} {' or '.join(dict.fromkeys(parts))}{near.get(head, '')}" for head, parts in lines.items()]
+
+
+def _near_word(item: ErrorDetails) -> str:
+    words = re.findall(r"'([^']*)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else ()
+    near = did_you_mean(item["input"], words)
+    return near and f".{near}"

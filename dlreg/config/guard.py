@@ -74,7 +74,8 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             value = next(it, "")
             flags.append(value)
         if allowed and value not in allowed:
-            raise UserError(f"{flag} {shown(value)} must be one of {', '.join(allowed)}")
+            hint = did_you_mean(value, allowed)
+            raise UserError(f"{flag} {shown(value)} must be one of {', '.join(allowed)}.{hint}")
     return flags, rest
 
 

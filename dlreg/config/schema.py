@@ -21,6 +21,7 @@ class Group:
     stack: bool = False  # several options at a time, each nested under its own word
     verbs: tuple[str, ...] = ()  # of a class: the methods of which it must have one
     common: str = ""  # "module:function" whose keyword-only parameters every option of the group shares
+    positive: tuple[str, ...] = ()  # hyperparameters that are above 0, whoever wrote the option
 
 
 _MOMENTS = ("train", "setup", "batch", "penalty", "gradient", "project", "end_epoch", "finish")
@@ -30,7 +31,7 @@ GROUPS = {
     "model": Group("torch.nn:Module", ("shape", "classes", "norm"), verbs=("forward",)),
     "init": Group("builtins:NoneType", ("layer", "generator")),
     "norm": Group("torch.nn:Module", ("layer",)),
-    "optimizer": Group("torch.optim:Optimizer", ("params",), verbs=("step",)),
+    "optimizer": Group("torch.optim:Optimizer", ("params",), verbs=("step",), positive=("lr",)),
     "schedule": Group("builtins:float", ("progress",), common="dlreg.schedule.base:multiplier"),
     "loss": Group("dlreg.loss.base:Loss", verbs=("each", "__call__"), common="dlreg.loss.base:class_weights"),
     "attack": Group("dlreg.attack.ladder:Attack"),

@@ -39,21 +39,22 @@ def picture(paths: dict[str, list[Path]], tolerance: float) -> Figure:
     return figure
 
 
-def still(paths: dict[str, list[Path]], tolerance: float, style: str) -> bytes:
+def still(figure: Figure, style: str) -> bytes:
     """The picture as the content of a file, png, pdf or svg."""
     buffer = io.BytesIO()
-    picture(paths, tolerance).savefig(buffer, format=style, dpi=150)
+    figure.savefig(buffer, format=style, dpi=150)
     return buffer.getvalue()
 
 
-def animation(paths: dict[str, list[Path]], tolerance: float, advance: Callable[[], None]) -> bytes:
-    """The picture as it comes about, a GIF; frames lie at steps that grow geometrically, since most happens early.
+def animation(figure: Figure, advance: Callable[[], None]) -> bytes:
+    """A picture that was drawn, as it comes about, a GIF; frames lie at steps that grow geometrically: most happens early.
 
-    All that does not move is drawn once; a frame is that, and the paths so far, and the legend over them again.
+    All that does not move is drawn once; a frame is that, the paths so far, and the legends over them.
     """
-    figure = picture(paths, tolerance)
+    figure.set_layout_engine("none")  # the places are those of the picture
     figure.set_dpi(60)
     canvas = FigureCanvasAgg(figure)
+    legends = _legends(figure, canvas)
     lines = [line for axis in figure.axes for line in axis.lines if line.get_gid() == "path"]
     drawn = [(line, np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in lines]
     for line in lines:
@@ -66,16 +67,22 @@ def animation(paths: dict[str, list[Path]], tolerance: float, advance: Callable[
         for line, x, y in drawn:
             line.set_data(x[:stop], y[:stop])
             figure.draw_artist(line)
-        for axis in figure.axes:
-            if legend := axis.get_legend():
-                figure.draw_artist(legend)
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+        frame = Image.fromarray(np.asarray(canvas.buffer_rgba()))
+        frames.append(Image.alpha_composite(frame, legends).convert("RGB"))
         advance()
     palette = frames[-1].quantize(256)
     first, *others = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     buffer, pause = io.BytesIO(), [EACH] * len(others) + [8 * EACH]
     first.save(buffer, "GIF", save_all=True, append_images=others, duration=pause, loop=0)
     return buffer.getvalue()
+
+
+def _legends(figure: Figure, canvas: FigureCanvasAgg) -> Image.Image:
+    """The legends alone, on nothing; they are taken out of the figure."""
+    for legend in filter(None, [axis.get_legend() for axis in figure.axes]):
+        legend.draw(canvas.get_renderer())
+        legend.remove()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba()).copy())
 
 
 def _contours(axis: Axes, name: str, surface: Surface) -> None:

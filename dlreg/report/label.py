@@ -25,7 +25,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
                       for name, found in value.items()}  # fmt: skip
             continue
         if key not in GROUPS:
-            words[key] = str(value)
+            words[key] = typed(value)
             continue
         stack = GROUPS[key].stack
         words[key] = ("+".join(value) or "none") if stack else str(value.get("name"))
@@ -33,7 +33,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, str]:
             last = leaf.rsplit(".", 1)[-1]
             if last == "name" or (key == "data" and leaf in ("fold", *NOT_IDENTITY_DATA)) or content == {}:
                 continue
-            words[f"{key}.{leaf}"] = _list(content) if isinstance(content, list) else str(content)
+            words[f"{key}.{leaf}"] = typed(content)
     return words
 
 
@@ -44,6 +44,13 @@ def words_of(result: Result) -> dict[str, str]:
     made = {"version": result.versions.get("dlreg"), "torch": result.versions.get("torch"), "commit": commit}
     known = {name: value for name, value in made.items() if value}
     return describe(result.config) | {"seed": str(result.config["seed"]), "status": result.status} | known
+
+
+def typed(value: Any) -> str:
+    """A value as the command line takes it."""
+    if isinstance(value, list):
+        return _list(value)
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _list(values: Sequence[Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dlreg.config.schema import GROUPS, LATER, LATER_DATA
 from dlreg.report import folds
-from dlreg.report.label import describe
+from dlreg.report.label import describe, typed
 from dlreg.report.metrics import METRICS
 from dlreg.report.question import Question
 from dlreg.report.stats import binomial_se
@@ -72,7 +72,7 @@ def _shared(results: Sequence[Result]) -> str:
     described = [describe(r.config) for r in results]
     if not described:
         return ""
-    silent = {k: str(v) for k, v in (LATER | {f"data.{k}": v for k, v in LATER_DATA.items()}).items()}
+    silent = {k: typed(v) for k, v in (LATER | {f"data.{k}": v for k, v in LATER_DATA.items()}).items()}
     common = {k: v for k, v in described[0].items() if all(words.get(k) == v != silent.get(k) for words in described)}
     parts = []
     for key, value in common.items():
@@ -83,7 +83,7 @@ def _shared(results: Sequence[Result]) -> str:
             for k, v in common.items()
             if k.startswith(f"{key}.") and key in GROUPS and not k.endswith("_target_")
         ]
-        inner = [text for text in inner if not text.endswith((" None", " warmup 0.0")) and text != "warmup 0.0"]
+        inner = [text for text in inner if not text.endswith((" null", " warmup 0.0")) and text != "warmup 0.0"]
         parts.append(f"{key}={value}" + (f" ({', '.join(inner)})" if inner else ""))
     return ", ".join(parts)
 

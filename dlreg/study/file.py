@@ -126,7 +126,8 @@ class Study(_Part):
     def _known_columns(cls, given: list[str]) -> list[str]:
         for name in given:
             if name not in METRICS:
-                raise ValueError(f"{name} is not a column; allowed: {', '.join(METRICS)}")
+                hint = f"{did_you_mean(name, METRICS)} Allowed: {', '.join(METRICS)}."
+                raise ValueError(f"{name} is not a column.{hint}")
         if given[0] not in JUDGED:
             raise ValueError(f"{given[0]} is of all runs of a row together and cannot be judged; begin with another")
         return given

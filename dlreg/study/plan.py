@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dlreg.config.compose import compose
-from dlreg.errors import UserError
+from dlreg.errors import UserError, did_you_mean, shown
 from dlreg.report.spending import Looks
 from dlreg.run.experiment import Experiment
 from dlreg.run.result import NOT_IDENTITY, NOT_IDENTITY_DATA
@@ -127,8 +127,8 @@ def plan(asked: Request) -> Plan:
     study, changes = asked.study or load(asked.path), asked.changes
     budget = asked.budget or ("smoke" if len(study.budgets) > 1 else next(iter(study.budgets)))
     if budget not in study.budgets:
-        allowed = ", ".join(study.budgets)
-        raise UserError(f"budget={budget}: {asked.path.stem} has no such budget; allowed: {allowed}")
+        hint = f"{did_you_mean(budget, study.budgets)} Allowed: {', '.join(study.budgets)}."
+        raise UserError(f"budget={shown(budget)}: {asked.path.stem} has no such budget.{hint}")
     level = study.budgets[budget]
     seeds = list(level.seeds if asked.seeds is None else asked.seeds)
     if asked.looks:
