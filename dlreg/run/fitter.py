@@ -117,14 +117,15 @@ class CheckpointFile:
         self.saved = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that is intact and of this fit, if there is one. What is neither is removed."""
+        """The newest state that is intact and of this fit, if there is one.
+
+        What is neither is removed, so that the next save does not put it in the place of the only good one.
+        """
         found = [path for path in (self.path, durable.previous(self.path)) if path.exists()]
         for path in found:
             if (saved := self._read(path)) is None:
                 path.unlink()
                 continue
-            if path != self.path:  # so that the next save does not take the place of the only good one
-                path.rename(self.path)
             if saved["fingerprint"] != fingerprint(self.settings):
                 self.remark = "continued on another machine, torch or thread count: not bit-identical to one run"
             return saved["fit"]
