@@ -60,4 +60,4 @@ def test_the_readmes_studies_of_ones_own(spoken, tmp_path, monkeypatch):
     assert status == 0, err
     assert "How much dropout?" in out and "reg=dropout reg.dropout.p=0.2" in out
     planned = plan(Request(tmp_path / "rates.yaml", "laptop"))
-    assert len(planned.trial_cells) == 2 and len(planned.cells) == 2 * 3
+    assert len(planned.trial_cells) == 2 and len(planned.cells) == 3 * 3

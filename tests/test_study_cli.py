@@ -56,7 +56,7 @@ def test_a_study_in_a_folder_of_ones_own(dlreg, tmp_path):
     ("argv", "says"),
     [
         (("study", "mnist_regularisers"), "Did you mean mnist_regularizers?"),
-        (("study", "mine.yaml", "budget=huge"), "allowed: smoke, laptop"),
+        (("study", "mine.yaml", "budget=huge"), "Allowed: smoke, laptop"),
         (("study", "mine.yaml", "seed=3"), "give seeds=5 or seeds=0,1,2"),
         (("study", "mine.yaml", "seeds=none"), "how many"),
         (("study", "mine.yaml", "other"), "one study at a time"),
