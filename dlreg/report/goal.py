@@ -22,9 +22,9 @@ def p_value(values: np.ndarray, goal: float, higher: bool) -> float | None:
     """P(T_{n-1} >= t), t = (mean - goal) / (sd / sqrt(n)), or of -t where lower is better; None without a spread."""
     from scipy import special  # slow to load
 
-    if len(values) < 2 or not (sd := values.std(ddof=1)):
+    if len(values) < 2 or values.min() == values.max():
         return None
-    t = (values.mean() - goal) / (sd / math.sqrt(len(values)))
+    t = (values.mean() - goal) / (values.std(ddof=1) / math.sqrt(len(values)))
     return float(special.stdtr(len(values) - 1, -t if higher else t))
 
 

@@ -59,7 +59,10 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         **{name: text for name, text in extra.items() if text},
     )
     goals = {row.label: row.row.reaches for row in planned.rows if row.row.reaches is not None}
-    if claimed := goal.told(judged.rows, goals, study.columns[0], study.select):
+    claimed = goal.told(judged.rows, goals, study.columns[0], study.select)
+    if claimed and planned.looks:
+        claimed = "not judged with seeds=auto: p holds for one look, at seeds that were chosen beforehand"
+    if claimed:
         judged = replace(judged, protocol=judged.protocol | {"Goal": claimed})
     title = f"{study.id}: {planned.title}".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
