@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from dlreg.data.base import Split
 from dlreg.run import evaluate as evaluation
-from dlreg.run.evaluate import evaluate
+from dlreg.run.evaluate import Tally, evaluate
 
 
 class Fixed(nn.Module):
@@ -79,3 +79,13 @@ def test_squared_error_and_r2_equal_numpy(spread):
     assert found["mse"] == pytest.approx((e**2).mean(), rel=1e-6)
     assert found["loss"] == pytest.approx((e**2).mean(), rel=1e-6)
     assert found["r2"] == (pytest.approx(1 - (e**2).sum() / ((y - y.mean()) ** 2).sum(), rel=1e-6) if spread else None)
+
+
+def test_an_epochs_sums_are_of_its_samples_and_begin_at_nothing():
+    tally = Tally(0, lambda outputs, targets: (outputs.argmax(1) != targets).sum())
+    assert (tally.loss, tally.missed, tally.samples) == (0, 0, 0) == (tally.flush(), tally.missed, tally.samples)
+    for loss, size in ((1.0, 4), (4.0, 2)):
+        logits = torch.eye(2).repeat(size // 2, 1)
+        tally.add(torch.tensor(9.0), torch.tensor(loss), logits, torch.zeros(size, dtype=torch.long))
+    assert tally.flush() == 4.0 and (tally.loss, tally.missed, tally.samples, tally.next_step) == (12, 3, 6, 2)
+    assert tally.flush() == 0.0 and (tally.loss, tally.missed, tally.samples, tally.next_step) == (12, 3, 6, 2)

@@ -14,13 +14,14 @@ from dlreg import durable
 from dlreg.config.build import locate
 from dlreg.config.compose import compose
 from dlreg.config.options import options
+from dlreg.data.base import Split
 from dlreg.optimizer.second_order import AdaHessian
 from dlreg.reg.dropout import Dropout
 from dlreg.report.judge import compare
-from dlreg.run.content import data_digest
+from dlreg.run.content import data_digest, split_digest
 from dlreg.run.experiment import Experiment
 from dlreg.run.predictions import predictions, wrong
-from dlreg.run.result import Result, read, read_all
+from dlreg.run.result import Result, read, read_all, run_id
 
 
 def write_npz(path, seed):
@@ -285,3 +286,21 @@ def test_a_checkpoint_of_another_run_or_another_shape_is_damage(settings):
     found = one.run(Silent())
     assert found.test == whole.test  # the one before it was taken
     assert not any("started again" in remark for remark in found.remarks)
+
+
+def test_a_digest_of_samples_changes_with_any_of_them():
+    x, y = torch.arange(12.0).reshape(3, 4), torch.arange(3)
+    other, label = x.clone(), y.clone()
+    other[1, 2], label[2] = -1, 0
+    splits = [Split(x, y), Split(other, y), Split(x, label), Split(x.reshape(3, 2, 2), y), Split(x.double(), y)]
+    assert split_digest(Split(x.clone(), y)) == split_digest(splits[0])
+    assert len({split_digest(split) for split in splits} - {None}) == len(splits)
+
+
+def test_a_runs_name_depends_on_the_order_of_stacked_options_alone():
+    def turned(node):
+        return {key: turned(node[key]) for key in reversed(node)} if isinstance(node, dict) else node
+
+    config = Experiment.of(compose(["data=digits", "reg=[dropout,l2]"])).config
+    reg = {key: config["reg"][key] for key in reversed(config["reg"])}
+    assert run_id({**turned(config), "reg": config["reg"]}) == run_id(config) != run_id({**config, "reg": reg})

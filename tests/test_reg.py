@@ -416,6 +416,22 @@ def test_l0_finds_the_best_subset():
     assert part.remark() == "part left 3 of 6 weights"
 
 
+def test_a_penalty_of_any_power_is_half_its_strength_times_the_sum():
+    with float64():
+        model = linear(zero=False)
+        part = begun(Lq(alpha=0.3, q=4.0, eps=1e-4, **PLAIN), model=model)
+        found = part.penalty(model, None, None, None).detach()
+        assert float(found) == pytest.approx(0.15 * float(model.weight.detach().pow(4).sum()), rel=1e-12)
+
+
+def test_a_bound_that_the_longest_vector_just_meets_never_acted():
+    model, part = linear(), MaxNorm(c=1.0)
+    with torch.no_grad():
+        model.weight.copy_(torch.nn.functional.one_hot(torch.arange(len(model.weight)), model.weight.shape[1]))
+    begun(part, model=model).project(model)
+    assert "never acted" in part.remark()
+
+
 def test_nothing_to_act_on_is_said():
     model = linear()
     assert "strength 0" in begun(L2(alpha=0.0, **PLAIN), model=model).remark()

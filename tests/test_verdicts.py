@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from dlreg.report.contrasts import detectable
 from dlreg.report.stats import Stat
@@ -39,6 +40,13 @@ def test_better_worse_and_best():
     close = [5 + NOISE, 4 + NOISE, 4.01 + NOISE[::-1]]
     assert verdicts(rows(close), Rule()).best is None  # two rows cannot be told apart: neither is bold
     assert verdicts(rows([[5.0]]), Rule()).best is None
+
+
+@pytest.mark.parametrize("p, best", [(0.045, 1), (0.055, None)])
+def test_the_best_of_rows_whose_spreads_are_not_pooled_is_corrected_over_all_their_pairs(p, best):
+    ahead = stats.t.isf(p / 3 / 2, df=4) * NOISE.std(ddof=1) / np.sqrt(5)  # three rows: three pairs
+    top = 4 + NOISE[::-1] / 10
+    assert verdicts(rows([5 + NOISE, top, top + NOISE + ahead]), Rule()).best == best
 
 
 def test_a_row_that_lost_seeds_has_no_verdict_and_is_not_best():
