@@ -10,6 +10,7 @@ from results import result as fake
 from dlreg import durable
 from dlreg.commands import words
 from dlreg.errors import UserError
+from dlreg.report.sweep import along
 from dlreg.run.result import Result, read_all
 from dlreg.study.execute import estimate, run
 from dlreg.study.executor import Executor
@@ -336,3 +337,13 @@ def test_json_of_a_study_names_its_rows(make):
     assert [row["label"] for row in content["rows"]] == [{"method": "none"}, {"method": "dropout"}]
     assert content["rows"][1]["note"] == "a note"
     assert load(studies()["mnist_regularizers"]).id == "T1"
+
+
+def test_a_heading_of_two_parts_makes_two_columns_and_a_sweep(make):
+    text = STUDY.replace("baseline: none", "heading: 'images, method'\nbaseline: '100, none'")
+    for label in ("none", "dropout"):
+        text = text.replace(f"label: {label},", f"label: '100, {label}',")
+    found = table(run(make(text), Executor()))
+    assert [row.label for row in found.rows] == [{"images": "100", "method": m} for m in ("none", "dropout")]
+    assert [row.name for row in found.rows] == ["100, none", "100, dropout"]
+    assert along(found, "images").keys() == {"none", "dropout"}

@@ -26,7 +26,7 @@ def sweep(table: Table) -> Figure:
     """The first metric, and that of training beside it, against the parameter that varies; one line for each choice."""
     name, parameter_ = table.metrics[0], parameter(table)
     lines = along(table, parameter_)
-    figure = Figure(figsize=(4.6, 3.2), dpi=200)
+    figure = Figure(figsize=(4.6, 3.2) if len(lines) == 1 else (5.8, 3.6), dpi=200)  # the legend names each line
     axes = figure.subplots()
     for i, (label, points) in enumerate(lines.items()):
         look = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])

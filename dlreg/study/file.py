@@ -111,7 +111,8 @@ class Study(_Part):
     )
     select: Select = "last"
     shared: Overrides = []
-    heading: str = "method"  # of the rows' labels; where they are numbers, `dlreg plot --kind sweep` draws along them
+    # Of the rows' labels, two columns being "images, method" over "500, dropout". Along numbers `--kind sweep` draws.
+    heading: str = "method"
     picture: Kind = "dots"  # what `dlreg plot` draws if nothing else is asked for
     ranked: bool = False  # rows by their first column, and not as they stand in the file
     rows: Annotated[list[StudyRow], Field(min_length=1)]

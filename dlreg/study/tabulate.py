@@ -33,7 +33,7 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         note = filled(row.row.note, planned.budget)
         missing = len(planned.seeds) - len(results)
         control = labels.index(row.row.against) if row.row.against else None
-        groups.append(Group({study.heading: row.label}, results, missing, published, note, control))
+        groups.append(Group(_label(study.heading, row.label), results, missing, published, note, control))
     tunings = [_trials(row) for row in planned.rows]
     extra = {
         "Source": study.source,
@@ -85,8 +85,14 @@ def wanted(planned: Plan) -> list[Cell]:
     """The runs that the table is of; where seeds are added, those of the looks so far and of the next."""
     if planned.looks is None:
         return planned.cells
-    asked = {row.label[planned.study.heading]: row.wanted for row in table(planned).rows}
+    asked = {row.name: row.wanted for row in table(planned).rows}
     return [cell for row in planned.rows for cell in row.cells[: asked[row.label]]]
+
+
+def _label(heading: str, label: str) -> dict[str, str]:
+    """A column for each part of the heading where the label has as many, so that rows can be told apart by one of them."""
+    keys, parts = heading.split(", "), label.split(", ")
+    return dict(zip(keys, parts, strict=True)) if len(keys) == len(parts) else {heading: label}
 
 
 def _by_hand(planned: Plan) -> str:
