@@ -1,6 +1,7 @@
 """The wheel carries everything: conf/, the command; it runs from any folder without the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -11,16 +12,29 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+HOME = "https://forge.example/owner/dlreg"
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder with the built wheel unpacked into it."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", str(ROOT), "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
-    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run(build, check=True, capture_output=True, env=os.environ | {"DLREG_HOME": f"{HOME}/"})
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")
     return folder / "site"
+
+
+def test_a_registrys_page_has_whole_links(installed):
+    page = next(installed.glob("*.dist-info/METADATA")).read_text(encoding="utf-8")
+    found = re.findall(r"\]\(([^)\s]+)\)", page)
+    assert f"Project-URL: Source, {HOME}\n" in page
+    assert f"{HOME}/raw/main/docs/results/few_images.png" in found and f"{HOME}/blob/main/CONTRIBUTING.md" in found
+    assert not [link for link in found if not link.startswith(("https://", "http://", "#"))]
+    inside = [link.removeprefix(HOME).split("/", 3)[3] for link in found if link.startswith(HOME)]
+    assert inside and not [path for path in inside if not (ROOT / path.split("#")[0]).exists()]
 
 
 def test_contents(installed):
