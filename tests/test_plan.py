@@ -347,3 +347,13 @@ def test_a_heading_of_two_parts_makes_two_columns_and_a_sweep(make):
     assert [row.label for row in found.rows] == [{"images": "100", "method": m} for m in ("none", "dropout")]
     assert [row.name for row in found.rows] == ["100, none", "100, dropout"]
     assert along(found, "images").keys() == {"none", "dropout"}
+
+
+def test_a_row_is_a_text_a_name_and_a_text_or_what_it_says(make):
+    rows = "rows: [reg=l1, with drops: reg=dropout reg.dropout.p=0.2, {label: plain}, {label: l2, overrides: [reg=l2]}]\n"
+    budgets = "budgets: {smoke: {overrides: [epochs=1, device=cpu], seeds: [0], run_seconds: 1}}\n"
+    found = [(row.row.label, row.row.overrides) for row in make(rows + budgets).rows]
+    both = ["reg=dropout", "reg.dropout.p=0.2"]
+    assert found == [("reg=l1", ["reg=l1"]), ("with drops", both), ("plain", []), ("l2", ["reg=l2"])]
+    with pytest.raises(UserError, match=r"mine\.yaml: rows\.0\.overides: Extra inputs"):
+        make("rows: [{label: l2, overides: [reg=l2]}]\n" + budgets)

@@ -50,7 +50,10 @@ class PublishedCell(_Part):
 
 
 class StudyRow(_Part):
-    """One technique: what it changes, and what was published for it. A text alone is its overrides and its label."""
+    """One technique: what it changes, and what was published for it.
+
+    A text alone is its overrides and its label; `LABEL: text` names it.
+    """
 
     label: Annotated[str, Field(min_length=1)]
     overrides: Overrides = []
@@ -63,7 +66,10 @@ class StudyRow(_Part):
     @model_validator(mode="before")
     @classmethod
     def _of_words(cls, given: Any) -> Any:
-        return {"label": given, "overrides": shlex.split(given)} if isinstance(given, str) else given
+        label = words = given
+        if isinstance(given, Mapping) and len(given) == 1 and not given.keys() & cls.model_fields.keys():
+            ((label, words),) = given.items()
+        return {"label": str(label), "overrides": shlex.split(words)} if isinstance(words, str) else given
 
     @field_validator("tune")
     @classmethod
