@@ -81,6 +81,7 @@ def test_list_searches_names_headlines_texts_and_sources(spoken):
     [
         ([], "dlreg train -m reg=none,dropout seed=0,1,2"),
         (["reg=dropout", "seed=3"], "dlreg train -m reg=none,dropout seed=0,1,2"),
+        (["log=mlflow", "log.mlflow.uri=runs", "epochs=5"], "dlreg train -m reg=none,dropout epochs=5 seed=0,1,2"),
         (["optimizer=adam", "epochs=5"], "dlreg train -m optimizer=sgd,adam epochs=5 seed=0,1,2"),
         (
             ["reg=[dropout,l2]", "reg.l2.alpha=0.1"],

@@ -28,7 +28,7 @@ ONCE = ("seed", "rerun", "progress", "log")  # of a command line, what the next 
 
 def next_commands(result: Result, overrides: Sequence[str], settings: Settings) -> list[str]:
     """What to type after a run that is done: what it chose against what runs without it, and a look at it."""
-    words = [word for word in overrides if word.partition("=")[0] not in ONCE]
+    words = [word for word in overrides if word.partition("=")[0].partition(".")[0] not in ONCE]
     chosen = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     group = next((g for g in COMPARED if chosen.get(g, PLAIN.get(g, "none")) != PLAIN.get(g, "none")), None)
     if group is None:
