@@ -78,7 +78,9 @@ class Context:
         """Restart every stream, torch's global one too (for modules that draw from nothing else)."""
         self._epoch = epoch
         self._generators.clear()
-        torch.manual_seed(derive_seed(self.seed, "torch", epoch))
+        # `torch.manual_seed` writes a call stack down for each kind of accelerator that is not there: a millisecond.
+        seed = torch.default_generator.manual_seed if self.device.type == "cpu" else torch.manual_seed
+        seed(derive_seed(self.seed, "torch", epoch))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
