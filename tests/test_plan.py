@@ -350,7 +350,9 @@ def test_a_heading_of_two_parts_makes_two_columns_and_a_sweep(make):
 
 
 def test_a_row_is_a_text_a_name_and_a_text_or_what_it_says(make):
-    rows = "rows: [reg=l1, with drops: reg=dropout reg.dropout.p=0.2, {label: plain}, {label: l2, overrides: [reg=l2]}]\n"
+    rows = (
+        "rows: [reg=l1, with drops: reg=dropout reg.dropout.p=0.2, {label: plain}, {label: l2, overrides: [reg=l2]}]\n"
+    )
     budgets = "budgets: {smoke: {overrides: [epochs=1, device=cpu], seeds: [0], run_seconds: 1}}\n"
     found = [(row.row.label, row.row.overrides) for row in make(rows + budgets).rows]
     both = ["reg=dropout", "reg.dropout.p=0.2"]
