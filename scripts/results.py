@@ -67,7 +67,7 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
         f"**What was done.** {plain(budget.text)} `{facts['command']}`, {facts['cost']} of training on two CPU cores.",
     ]
     if budget.history:
-        parts.append("**How the recipe was chosen**, before any test figure was seen:")
+        parts.append("**How the recipe was chosen**, before any figure below was seen:")
         parts.append("\n".join(f"- {plain(told)}" for told in budget.history))
     if said := summary(found):
         parts.append(f"**What came out.** {plain(said)}")

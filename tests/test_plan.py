@@ -18,7 +18,7 @@ from dlreg.study.file import find, load, state, studies
 from dlreg.study.notes import record
 from dlreg.study.overrides import layered, over_rows, told
 from dlreg.study.plan import Request, plan
-from dlreg.study.tabulate import table, wanted
+from dlreg.study.tabulate import _label, table, wanted
 
 STUDY = """
 title: two rows
@@ -347,6 +347,11 @@ def test_a_heading_of_two_parts_makes_two_columns_and_a_sweep(make):
     assert [row.label for row in found.rows] == [{"images": "100", "method": m} for m in ("none", "dropout")]
     assert [row.name for row in found.rows] == ["100, none", "100, dropout"]
     assert along(found, "images").keys() == {"none", "dropout"}
+
+
+@pytest.mark.parametrize("label", ["none", "100, ", "100, none, all"])
+def test_a_label_without_both_parts_of_a_heading_is_one_cell(label):
+    assert _label("images, method", label) == {"images, method": label}
 
 
 def test_a_row_is_a_text_a_name_and_a_text_or_what_it_says(make):

@@ -92,7 +92,8 @@ def wanted(planned: Plan) -> list[Cell]:
 def _label(heading: str, label: str) -> dict[str, str]:
     """A column for each part of the heading where the label has as many, so that rows can be told apart by one of them."""
     keys, parts = heading.split(", "), label.split(", ")
-    return dict(zip(keys, parts, strict=True)) if len(keys) == len(parts) else {heading: label}
+    split = len(keys) == len(parts) and all(parts)
+    return dict(zip(keys, parts, strict=True)) if split else {heading: label}
 
 
 def _by_hand(planned: Plan) -> str:
