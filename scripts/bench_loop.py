@@ -43,7 +43,8 @@ class Case:
 
 
 CASES = {
-    "digits' mlp 64-128-64-10": Case(("model=mlp", "optimizer=adam"), (1, 8, 8)),
+    "mlp 64-128-64-10": Case(("model=mlp", "model.hidden=[128,64]", "optimizer=adam"), (1, 8, 8)),
+    "digits' mlp 64-256-256-10": Case(("model=mlp", "optimizer=adam"), (1, 8, 8)),
     "mlp 784-256-256-10": Case(("model=mlp", "model.hidden=[256,256]", "optimizer=adam")),
     "the same, dropout, max-norm": Case(("model=mlp", "model.hidden=[256,256]", *DROPPED)),
     "mlp 784-800-800-10": Case(("model=mlp", "model.hidden=[800,800]", "optimizer=adam", "batch_size=100"), share=0.3),

@@ -17,7 +17,7 @@ from dlreg.model.blocks import WEIGHT_LAYERS, Activation, Residual, activation, 
 from dlreg.model.lenet import LocalConv2d
 from dlreg.model.mlp import Max
 from dlreg.model.resnet import PadShortcut
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 
 SMALL = {"resnet": {"depth": 8, "width": 4}, "wrn": {"depth": 10, "widen": 1}, "mlp": {"hidden": [12, 8]},
          "maxout": {"hidden": [12], "pieces": 3}, "lenet": {"hidden": [12]}, "local": {"hidden": [12]},
@@ -247,7 +247,7 @@ def test_every_norm_and_activation_trains_one_step(model, norm):
     x, y = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6)
     for name in names:
         net = make(model, (1, 8, 8), norm=norm, **SMALL.get(model, {}), **({"activation": name} if name else {}))
-        optimizer = spare_the_compiler(torch.optim.SGD(net.parameters(), lr=0.01))
+        optimizer = lean(torch.optim.SGD(net.parameters(), lr=0.01))
         F.cross_entropy(net(x), y).backward()
         idle = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
         assert not idle, name

@@ -7,7 +7,7 @@ from test_reg import PLAIN
 from toy import begun
 
 from dlreg.config.compose import compose
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 from dlreg.optimizer.stride import strides
 from dlreg.reg.penalties import L1
 from dlreg.run.content import content
@@ -49,7 +49,7 @@ def test_the_lasso_stays_where_it_is(name, hyper, lasso):
     a, b, solution = lasso
     model = torch.nn.Linear(6, 1, bias=False, dtype=torch.float64)
     still = {"adamw": {"weight_decay": 0.0}, "sam": {"rho": 0.0}}.get(name, {})
-    optimizer = spare_the_compiler(make(name, model.parameters(), **hyper, **still))
+    optimizer = lean(make(name, model.parameters(), **hyper, **still))
     part = begun(L1(alpha=ALPHA, form="proximal", **PLAIN), model=model)
     part.context.strides = strides(optimizer)
     second = getattr(optimizer, "order", 1) > 1

@@ -12,7 +12,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from dlreg.context import derive_seed
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 
 LOST = 1e6  # a weight beyond this, or a loss that is not finite, has diverged
 
@@ -103,7 +103,7 @@ def descend(label: str, build: Callable[[list[Parameter]], Optimizer], surface: 
     torch.manual_seed(walk.seed)
     generator = torch.Generator().manual_seed(derive_seed(walk.seed, "landscape"))
     w = Parameter(torch.tensor(surface.start, dtype=torch.float64))
-    optimizer = spare_the_compiler(build([w]))
+    optimizer = lean(build([w]))
     order, calls = getattr(optimizer, "order", 1), 0
     path = Path(label, optimizer.param_groups[0]["lr"])
 

@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from dlreg.context import derive_seed
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 
 Closure = Callable[[], Tensor]
 
@@ -90,7 +90,7 @@ class Composite(Optimizer):
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         super().__init__([group for part in parts for group in part.param_groups], {})
-        self.parts = [spare_the_compiler(part) for part in parts]
+        self.parts = [lean(part) for part in parts]
         for part in parts:
             self.state.update(part.state)  # some begin with one
         self._share()

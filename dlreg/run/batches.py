@@ -41,7 +41,8 @@ def gathered(data: Data, order: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]
     for i in range(0, len(order), together):
         few = order[i : i + together]
         index, sizes = torch.cat(few), [len(batch) for batch in few]
-        x, y = to_unit(data.train.x[index]), data.task.targets(data.train.y[index])
+        x = to_unit(data.train.x.index_select(0, index))  # ten times as fast as x[index] on bytes
+        y = data.task.targets(data.train.y[index])
         yield from zip(x.split(sizes), y.split(sizes), strict=True)
 
 

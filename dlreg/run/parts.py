@@ -26,7 +26,7 @@ from dlreg.loss.base import Loss, class_weights
 from dlreg.model.blocks import weight_layers
 from dlreg.norm.layers import none
 from dlreg.optimizer.idle import Idle
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 from dlreg.optimizer.stride import strides
 from dlreg.reg.base import Chain
 from dlreg.run.loop import Loop
@@ -170,7 +170,7 @@ def make_parts(
     optimizer = build("optimizer", settings.optimizer)(trained) if trained else Idle()
     context.strides = strides(optimizer)
     context.optimizer_decay = max(group.get("weight_decay") or 0.0 for group in optimizer.param_groups)
-    parts = Parts(model, spare_the_compiler(optimizer), reg, context, autocast(settings), criterion, missed)
+    parts = Parts(model, lean(optimizer), reg, context, autocast(settings), criterion, missed)
     parts.stack = Stack.of(parts)
     return parts
 

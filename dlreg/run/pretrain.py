@@ -17,7 +17,7 @@ from dlreg.data.base import Data, Split
 from dlreg.data.normalize import to_unit
 from dlreg.data.task import Classes, Values
 from dlreg.errors import UserError
-from dlreg.optimizer.kernels import spare_the_compiler
+from dlreg.optimizer.kernels import lean
 from dlreg.pretrain.base import Pretraining, Stage
 from dlreg.reg.base import Chain, History
 from dlreg.run.loop import Checkpoint, Loop, Report, fit
@@ -87,7 +87,7 @@ class Pretrainer:
             raise UserError(
                 f"optimizer={node['name']} solves for labels in one step, and pretrain={word} takes many: give none"
             )
-        return spare_the_compiler(optimizer)
+        return lean(optimizer)
 
     @property
     def remarks(self) -> list[str]:

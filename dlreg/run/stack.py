@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from dlreg.loss.base import Loss
 from dlreg.model.mlp import MLP
 from dlreg.run.step import Parts, with_gradient
 
+Hooks = dict[int, Callable[..., Any]]
 Back = Callable[[Tensor], Tensor]  # gradient at the output of a layer -> gradient at its input
 ACTIVATIONS: dict[type[nn.Module], Callable[[Tensor, Tensor], Tensor]] = {  # (gradient at the output, output)
     nn.ReLU: lambda g, y: torch.ops.aten.threshold_backward(g, y, 0),
@@ -39,7 +40,7 @@ class Stack:
     def __init__(self, model: nn.Sequential, criterion: Loss) -> None:
         first, net = model
         self.first, self.layers, self.criterion = first, list(cast(MLP, net).layers), criterion
-        self.modules = list(model.modules())
+        self.hooks, self.factors = _hooks(model)
 
     @classmethod
     def of(cls, parts: Parts) -> Stack | None:
@@ -60,7 +61,8 @@ class Stack:
 
     def __call__(self, parts: Parts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One forward and one backward pass of x `(N, ...)` with the targets y `(N, K)`; by autograd where a hook looks on."""
-        written = all(map(_untouched, self.modules))  # now: a technique may set a hook at any time
+        # now: a technique may set a hook at any time
+        written = not any(self.hooks) and all(isinstance(f, Factor) for fs in self.factors for f in fs.values())
         return self._passes(parts, x, y) if written else with_gradient(parts, x, y)
 
     @torch.no_grad()
@@ -109,10 +111,12 @@ def _forward(layer: nn.Module, x: Tensor, backs: list[Back]) -> Tensor:
     return F.linear(x, layer.weight, layer.bias)
 
 
-def _untouched(module: nn.Module) -> bool:
-    """No hook sees or changes what passes, except for factors in front of linear layers."""
-    before = module._forward_pre_hooks.values()
-    factors = type(module) is nn.Linear and all(isinstance(hook, Factor) for hook in before)
-    return not (module._forward_hooks or module._backward_hooks or module._backward_pre_hooks) and (
-        factors or not before
-    )
+def _hooks(model: nn.Module) -> tuple[list[Hooks], list[Hooks]]:
+    """Where torch keeps the hooks of all modules: those that must not be, and those in front of linear layers, where
+    factors may be."""
+    none: list[Hooks] = []
+    factors: list[Hooks] = []
+    for module in model.modules():
+        none += [module._forward_hooks, module._backward_hooks, module._backward_pre_hooks]
+        (factors if type(module) is nn.Linear else none).append(module._forward_pre_hooks)
+    return none, factors
