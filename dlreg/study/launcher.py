@@ -117,24 +117,25 @@ def _patient() -> Iterator[None]:
     Its launcher throws at the first one, while others run, or are queued again after a preemption.
     """
     try:
-        from submitit import Job
+        import submitit
     except ImportError:
         yield
         return
-    results = Job.results
+    kind: Any = submitit.Job
+    results = kind.results
 
-    def answer(job: Job) -> list[Any]:
+    def answer(job: Any) -> list[Any]:
         try:
             return results(job)
         except Exception:
             said = f"job {job.job_id} ended without a result ({job.state.lower()}); see {job.paths.stderr}"
             return [JobReturn(_return_value=said, status=JobStatus.FAILED)]
 
-    Job.results = answer
+    kind.results = answer
     try:
         yield
     finally:
-        Job.results = results
+        kind.results = results
 
 
 def _run(cell: Cell) -> str | None:
