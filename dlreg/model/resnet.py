@@ -59,7 +59,8 @@ class PadShortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C + more, H / stride, W / stride)."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
+        kept = F.avg_pool2d(x, 1, self.stride)  # x[:, :, ::stride, ::stride], whose derivative takes twice as long
+        return F.pad(kept, (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
 
 
 def _block(size: Size, norm: Norm, kind: str, activation: Activation) -> Residual:
