@@ -41,8 +41,8 @@ def lean(optimizer: Optimizer) -> Optimizer:
     """
     if type(optimizer).__module__.startswith("torch.optim."):
         step: Callable[..., Any] = functools.partial(inspect.unwrap(type(optimizer).step), optimizer)
-        if kernel := KERNELS.get(type(optimizer)):
-            step = functools.partial(_step, optimizer, kernel, step)
+        if kind := KERNELS.get(type(optimizer)):
+            step = functools.partial(_step, optimizer, *kind, step)
         optimizer.step = torch.no_grad()(step)  # type: ignore[method-assign]
     if type(optimizer).zero_grad is Optimizer.zero_grad:
         optimizer.zero_grad = functools.partial(_forget, optimizer)  # type: ignore[method-assign]
@@ -85,11 +85,16 @@ def _sgd(group: dict[str, Any], w: list[Tensor], g: list[Tensor], states: list[d
     )
 
 
-KERNELS = {optim.SGD: _sgd, optim.Adam: _adam, optim.AdamW: _adam}
+Kernel = Callable[[dict[str, Any], list[Tensor], list[Tensor], list[dict[str, Tensor]]], None]
+KERNELS: dict[type[Optimizer], tuple[Kernel, str]] = {  # and what it keeps of each weight
+    optim.SGD: (_sgd, "momentum_buffer"),
+    optim.Adam: (_adam, "exp_avg"),
+    optim.AdamW: (_adam, "exp_avg"),
+}
 
 
 def _step(
-    optimizer: Optimizer, kernel: Callable[..., None], torchs: Callable[[], Any], closure: Closure | None = None
+    optimizer: Optimizer, kernel: Kernel, kept: str, torchs: Callable[[], Any], closure: Closure | None = None
 ) -> Tensor | None:
     """torch's step by its own kernel, to the bit, without its looks at each weight: in a small network they take longer.
 
@@ -99,7 +104,7 @@ def _step(
     if closure:
         with torch.enable_grad():
             loss = closure()
-    if all(_takes(optimizer, group) for group in optimizer.param_groups):
+    if all(_plain_group(optimizer, kept, group) for group in optimizer.param_groups):
         for group in optimizer.param_groups:
             w = group["params"]
             kernel(group, w, [p.grad for p in w], [optimizer.state.get(p, {}) for p in w])
@@ -108,16 +113,16 @@ def _step(
     return loss
 
 
-def _takes(optimizer: Optimizer, group: dict[str, Any]) -> bool:
+def _plain_group(optimizer: Optimizer, kept: str, group: dict[str, Any]) -> bool:
     """Whether the kernel can take the group as it is: on the CPU, in one precision, each weight with gradient and state."""
     w = group["params"]
-    stateful = group.get("momentum", 1.0) != 0  # SGD without momentum remembers nothing
+    stateless = group.get("momentum") == 0  # SGD without momentum keeps nothing
     return bool(group["fused"]) and all(
         p.grad is not None
         and not p.grad.is_sparse
         and p.is_cpu
         and p.dtype == w[0].dtype
-        and not (stateful and p not in optimizer.state)
+        and (stateless or optimizer.state.get(p, {}).get(kept) is not None)
         for p in w
     )
 
