@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from dlreg.hyper import Count, Widths
-from dlreg.model.blocks import Activation, Norm, image_shape
+from dlreg.model.blocks import Activation, Norm, channels_last, image_shape
 from dlreg.model.blocks import activation as make_activation
 
 Pair = Annotated[list[Count], Field(min_length=2, max_length=2)]
@@ -56,7 +56,7 @@ class LeNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, K)."""
-        return self.layers(x)
+        return self.layers(channels_last(x))
 
 
 class Local(LeNet):
