@@ -152,14 +152,16 @@ def _verdicts(rows: Sequence[Row], question: Question, test: str) -> str:
 def _population(rows: Sequence[Row], question: Question) -> str:
     """In plain words, what the intervals and the verdicts are about."""
     known = any(row.difference and row.difference.images for row in rows)
-    text = "95 % of Δ says what training again would give on these test images"
+    counted = METRICS[question.metrics[0]].counted
+    these = f"these test {'images' if counted else 'samples'}"
+    text = f"95 % of Δ says what training again would give on {these}"
     if known:
         text += "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
-    elif METRICS[question.metrics[0]].counted:
+    elif counted:
         text += "; the runs kept no record of which images were wrong, so nothing is said of other test images"
     if question.population == "images":
         return text + ". Verdicts hold for both"
-    return text + ". Verdicts are about these test images"
+    return f"{text}. Verdicts are about {these}"
 
 
 def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:

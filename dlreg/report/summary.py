@@ -62,7 +62,7 @@ def _changed(table: Table, row: Row, d: Difference) -> str:
 def _undecided(row: Row, d: Difference) -> str:
     """`L2 (about 9 more seeds would)`: if the difference is what it seems."""
     if d.seeds_needed is None or d.stat is None:
-        return f"{row.quoted} (not even {MOST_SEEDS} seeds would)"
+        return f"{row.quoted} (it would take more than {MOST_SEEDS} seeds)"
     more = d.seeds_needed - d.stat.n
     return f"{row.quoted} (about {more} more seed{'s' * (more != 1)} would)"
 
