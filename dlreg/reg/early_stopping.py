@@ -21,6 +21,7 @@ class EarlyStopping(Regularizer):
 
     Goodfellow et al. (2016), Algorithm 7.1, https://www.deeplearningbook.org/contents/regularization.html; Prechelt (1998),
     https://doi.org/10.1007/3-540-49430-8_3. Of equal values the earliest counts as best.
+    The loss rises before the error does, while a net only becomes surer of itself: `monitor=val_error` stops later.
 
     `retrain=steps` (Algorithm 7.2) then starts again on training and validation set together, for as many updates as the
     best weights had; the schedule follows the larger set's epochs. `retrain=loss` (Algorithm 7.3) goes on from the best
