@@ -154,14 +154,11 @@ def _population(rows: Sequence[Row], question: Question) -> str:
     known = any(row.difference and row.difference.images for row in rows)
     counted = METRICS[question.metrics[0]].counted
     these = f"these test {'images' if counted else 'samples'}"
-    text = f"95 % of Δ says what training again would give on {these}"
+    others = "; the runs kept no record of which images were wrong, so nothing is said of other test images" * counted
     if known:
-        text += "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
-    elif counted:
-        text += "; the runs kept no record of which images were wrong, so nothing is said of other test images"
-    if question.population == "images":
-        return text + ". Verdicts hold for both"
-    return f"{text}. Verdicts are about {these}"
+        others = "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
+    verdicts = "hold for both" if question.population == "images" else f"are about {these}"
+    return f"95 % of Δ says what training again would give on {these}{others}. Verdicts {verdicts}"
 
 
 def _precision(rows: Sequence[Row], metric: str, samples: Sequence[int]) -> str:
