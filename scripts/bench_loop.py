@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -157,11 +158,8 @@ def bare_loop(threads: int) -> Callable[[Settings, Data], float]:
                         (logits.argmax(1) != y).sum().item()
                 float(loss_sum), int(wrong)
 
-        as_it_is = {"channels_last": lambda x: x}  # what one would not think of
-        with (
-            mock.patch.multiple("dlreg.model.resnet", **as_it_is),
-            mock.patch.multiple("dlreg.model.lenet", **as_it_is),
-        ):
+        as_it_is = functools.partial(mock.patch, new=lambda x: x)  # what one would not think of
+        with as_it_is("dlreg.model.resnet.channels_last"), as_it_is("dlreg.model.lenet.channels_last"):
             return timed(work)
 
     return run

@@ -85,3 +85,17 @@ def test_a_step_without_a_closure_takes_the_gradients_that_are_there():
             backward(n, o, step)()
             o.step()
     assert all(torch.equal(a, b) for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("fused", "dtype"), [(False, torch.float32), (True, torch.float64)])
+def test_what_is_not_fused_or_has_two_precisions_is_left_to_torch(fused, dtype, calls):
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2, dtype=dtype))]
+    twins = copy.deepcopy(weights)
+    optimizers = [optim.Adam(twins, fused=fused), lean(optim.Adam(weights, fused=fused))]
+    for _ in range(3):
+        for p in [*weights, *twins]:
+            p.grad = torch.full_like(p, 0.5)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert not calls
+    assert all(torch.equal(a, b) for a, b in zip(weights, twins, strict=True))
