@@ -12,9 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 
-os.environ.setdefault(
-    "GOMP_SPINCOUNT", "10000"
-)  # as the command line does; other work on the machine decides nothing then
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does (dlreg.cli.main), for the bare side too
 
 import bench_aug
 import bench_loop
