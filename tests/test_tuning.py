@@ -21,7 +21,7 @@ from dlreg.study.execute import run
 from dlreg.study.executor import Executor
 from dlreg.study.overrides import varied
 from dlreg.study.sampling import propose, sample
-from dlreg.study.spaces import Interval, axis, edges
+from dlreg.study.spaces import Interval, axis, edges, gaps
 from dlreg.study.tabulate import table
 from dlreg.study.tuning import Criterion
 
@@ -187,11 +187,41 @@ def test_a_choice_on_the_edge_is_flagged(space, chosen, flagged):
     assert bool(edges(space, (chosen,))) is flagged
 
 
+@pytest.mark.parametrize(
+    ("space", "tried", "chosen", "left_out"),
+    [
+        (
+            {"lr": Interval(low=0.01, high=1, log=True)},
+            (0.0113, 0.0698, 0.1116, 0.8989),
+            0.1116,
+            ["lr=0.1116 and 0.8989"],
+        ),
+        ({"lr": Interval(low=0.01, high=1, log=True)}, (0.0113, 0.0698, 0.1116, 0.3, 0.8989), 0.1116, []),
+        ({"lr": Interval(low=0.01, high=1, log=True)}, (0.1,), 0.1, ["lr=0.01 and 0.1", "lr=0.1 and 1"]),
+        ({"p": Interval(low=0, high=0.9)}, (0.3, 0.5), 0.5, ["p=0.5 and 0.9"]),
+        ({"p": Interval(low=0, high=0.9)}, (0.3, 0.5), 0.3, []),  # .3 is a third, and no more
+        ({"k": Interval(low=1, high=3, whole=True)}, (1, 2, 3), 2, []),  # there is nothing between
+        ({"norm": ["none", "batch"]}, ("none", "batch"), "none", []),
+    ],
+)
+def test_a_choice_beside_which_much_was_left_out_is_flagged(space, tried, chosen, left_out):
+    (key,) = space
+    found = gaps(space, [(f"{key}={value}",) for value in tried], (f"{key}={chosen}",))
+    assert [text.split("between ")[1].split(":")[0] for text in found] == left_out
+
+
+def test_sobol_leaves_no_such_gap():
+    space = {"lr": Interval(low=0.01, high=1, log=True)}
+    for seed in range(50):
+        points = sample(space, 8, seed, "sobol")
+        assert not any(gaps(space, points, chosen) for chosen in points)
+
+
 def test_the_edge_is_in_the_footer_and_the_budget_of_every_row(make, capfd):  # noqa: F811
     done = run(make(INTERVALS), Executor())
     footer = table(done).protocol
     assert footer["Tuning"].startswith(
-        "By validation error on seed 1000 (not reported), random search. none: 3 settings"
+        "By validation error on seed 1000 (not reported), sobol search. none: 3 settings"
     )
     assert "test error" not in capfd.readouterr().err.split("6 runs:")[1].split("4 runs:")[0]  # not while choosing
     assert "dropout: 3 settings, chosen reg.dropout.p=" in footer["Tuning"] and "The trials took" in footer["Tuning"]

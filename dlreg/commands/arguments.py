@@ -15,7 +15,7 @@ WORDS = """NAME               a study of `dlreg study`, or a YAML file of your o
 budget=smoke       smoke (seconds) | laptop | paper (the original recipe)
 seeds=5            how many, or which: seeds=0,1,2; or seeds=auto: more until each row is settled
 max_seeds=20       with seeds=auto: how many at most
-trials=20          of every row that tunes an interval; search=random|sobol|tpe, tune_seeds=1000, prune=true
+trials=20          of every row that tunes an interval; search=sobol|random|tpe, tune_seeds=1000, prune=true
 KEY=VALUE          any override of `dlreg train`, for every row"""
 
 

@@ -32,7 +32,7 @@ KEY=SPACE          is tuned in the rows that have the key: 'reg.dropout.p=interv
                    'batch_size=tag(tune,choice(32,64,128))'
 KEY=VALUE          any override of `dlreg train`, for every row
 trials=16          settings tried of each row; a row that tunes lists alone tries all of them
-search=random      random | sobol (no large gaps) | tpe (learns from the trials; needs dlreg[tune])
+search=sobol       sobol (no large gaps) | random | tpe (learns from the trials; needs dlreg[tune])
 tune_seeds=1000    the seeds of the trials: not those that are reported
 prune=true         cut a trial that falls behind the median of those that are finished (default false)
 seeds=0,1,2        of the runs that are reported: how many, or which; seeds=auto: more until each row is settled"""

@@ -124,7 +124,7 @@ class Study(_Part):
     rows: Annotated[list[StudyRow], Field(min_length=1)]
     tune_seeds: Annotated[list[int], Field(min_length=1)] = [1000]  # of the trials; the first also draws their settings
     trials: Annotated[int, Field(ge=1)] | None = None  # of every row that tunes an interval
-    search: Sampler = "random"  # where in the intervals
+    search: Sampler = "sobol"  # where in the intervals
     prune: bool = False  # whether trials that fall behind the others of their row are cut
     budgets: Annotated[dict[BudgetName, Budget], Field(min_length=1)] = {OWN: Budget()}
 

@@ -15,8 +15,8 @@ import numpy as np
 from dlreg.errors import UserError
 from dlreg.study.spaces import Interval, Setting, Space, grid, setting, size
 
-Sampler = Literal["random", "sobol", "tpe"]
-SAMPLERS: tuple[Sampler, ...] = ("random", "sobol", "tpe")
+Sampler = Literal["sobol", "random", "tpe"]
+SAMPLERS: tuple[Sampler, ...] = ("sobol", "random", "tpe")
 STARTUP = 10  # trials of TPE that are random, as in Optuna
 MOST_DRAWS = 64  # points drawn for each that is wanted, where a coarse space repeats itself
 
@@ -24,9 +24,9 @@ MOST_DRAWS = 64  # points drawn for each that is wanted, where a coarse space re
 def sample(space: Space, trials: int, seed: int, sampler: Sampler) -> list[Setting]:
     """The first `trials` different points; every point, where there are no more than that.
 
+    sobol: a scrambled Sobol' sequence, which leaves no large gaps (Owen 1998, https://doi.org/10.1006/jcom.1998.0487).
     random: each key has a random stream of its own (Bergstra & Bengio 2012, https://jmlr.org/papers/v13/bergstra12a.html),
-    so that rows which share a key try the same values of it. sobol: a scrambled Sobol' sequence, which leaves no large gaps
-    (Owen 1998, https://doi.org/10.1006/jcom.1998.0487).
+    so that rows which share a key try the same values of it; of eight, the largest gap is 0.29 of the interval on average.
     """
     if size(space) <= trials:
         return grid(space)
@@ -57,7 +57,7 @@ def refuse_missing(sampler: Sampler) -> None:
         UserError: the sampler needs what is not installed.
     """
     if sampler == "tpe" and importlib.util.find_spec("optuna") is None:
-        raise UserError("search=tpe needs Optuna: pip install 'dlreg[tune]'; random and sobol need nothing")
+        raise UserError("search=tpe needs Optuna: pip install 'dlreg[tune]'; sobol and random need nothing")
 
 
 def propose(space: Space, tried: Sequence[tuple[Setting, float | None]], seed: int) -> Setting:

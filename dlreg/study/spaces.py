@@ -16,6 +16,7 @@ from dlreg.run.result import NOT_IDENTITY
 
 DIGITS = 4  # of a sampled number: what a person can read, and no machine's last bit decides the name of a run
 EDGE = 0.05  # of an interval, at either end: a choice there is on its edge
+GAP = 1 / 3  # of an interval: with more than that left out beside a choice, chance may have decided it
 ALLOWED = (
     "a list of values, {low: 1e-4, high: 1, log: true}, or Hydra's interval(0,0.8), tag(log,interval(1e-4,1)), "
     "choice(a,b), range(1,4)"
@@ -172,6 +173,26 @@ def edges(space: Space, chosen: Setting) -> list[str]:
         elif len(numbers := sorted(_numbers(where))) > 1 and float(value) in (numbers[0], numbers[-1]):
             found.append(f"{word} is on the edge of {', '.join(map(str, where))}: widen it")
     return found
+
+
+def gaps(space: Space, tried: Sequence[Setting], chosen: Setting) -> list[str]:
+    """Beside which values of a choice more than a third of an interval was never tried, whatever the other keys were."""
+    found = []
+    for key, where in space.items():
+        if not isinstance(where, Interval):
+            continue
+        own = _value(chosen, key)
+        values = sorted({where.low, own, *(_value(point, key) for point in tried), where.high})
+        at = values.index(own)
+        for low, high in itertools.pairwise(values[max(at - 1, 0) : at + 2]):
+            between = not where.whole or high - low > 1
+            if between and where.position(high) - where.position(low) > GAP:
+                found.append(f"nothing was tried between {key}={low:g} and {high:g}: add trials, or search=sobol")
+    return found
+
+
+def _value(point: Setting, key: str) -> float:
+    return next(float(word.partition("=")[2]) for word in point if word.startswith(f"{key}="))
 
 
 def _numbers(values: Sequence[Any]) -> set[float]:

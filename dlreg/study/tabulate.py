@@ -17,7 +17,7 @@ from dlreg.study.cells import Cell
 from dlreg.study.file import PublishedCell
 from dlreg.study.notes import earlier
 from dlreg.study.plan import Plan, PlannedRow, filled
-from dlreg.study.spaces import edges, sampled
+from dlreg.study.spaces import edges, gaps, sampled
 
 MOST_SEEDS = 32  # up to which runs are looked for that the table leaves out
 
@@ -143,13 +143,21 @@ def _tuning(planned: Plan) -> str:
         chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.search else ""
         text = f"{row.label}: {len(row.trials) or 'no'} settings{_cut(row)}{chosen}"
         text += f" ({duration(seconds)})" * bool(seconds)
-        parts.append(", ".join([text, *(edges(row.search.space, row.chosen) if row.search else [])]))
+        parts.append(", ".join([text, *_doubts(row)]))
     parts[-1] += f". The trials took {duration(total)}, which Budget leaves out" if total else ""
     unequal = len({len(row.trials) for row in planned.rows}) > 1
     seeds = ", ".join(map(str, planned.study.tune_seeds))
     how = f", {planned.study.search} search" if any(sampled(row.row.tune) for row in planned.rows) else ""
     by = f"By {planned.criterion.name} on seed {seeds} (not reported){how}"
     return f"{'UNEQUAL budgets. ' * unequal}{by}. {'; '.join(parts)}"
+
+
+def _doubts(row: PlannedRow) -> list[str]:
+    """Why another setting may be better than the chosen one."""
+    if not (row.search and row.chosen):
+        return []
+    space = row.search.space
+    return edges(space, row.chosen) + gaps(space, [trial.setting for trial in row.trials], row.chosen)
 
 
 def _cut(row: PlannedRow) -> str:
