@@ -10,15 +10,14 @@ scripts/bench optim   a step of each of dlreg's own optimizers against one of to
 from __future__ import annotations
 
 import argparse
-import os
-
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # as the command line does (dlreg.cli.main), for the bare side too
 
 import bench_aug
 import bench_loop
 import bench_optim
 import bench_reg
 import bench_scale
+
+from dlreg.run.allocator import keep_freed_memory
 
 
 def main() -> None:
@@ -34,6 +33,8 @@ def main() -> None:
         help="reg: these options alone; loop: networks whose names hold one of these; scale: these axes",
     )
     given = parser.parse_args()
+    if given.what != "loop":  # whose sides have processes of their own
+        keep_freed_memory()  # as a run does
     if given.what == "reg":
         bench_reg.reg(bench_loop.fake_mnist(1000), 10 * given.rounds, given.only)
     elif given.what == "aug":

@@ -22,6 +22,7 @@ from dlreg.data.base import Data, Split
 from dlreg.errors import Diverged, Stopped
 from dlreg.log.base import Begun
 from dlreg.reg.base import Fitted
+from dlreg.run.allocator import keep_freed_memory
 from dlreg.run.artifacts import WEIGHTS, pack_predictions, pack_weights
 from dlreg.run.by_class import by_class
 from dlreg.run.claim import Busy, Claim, refuse_held
@@ -122,6 +123,7 @@ class Experiment:
         if not rehearsed:
             rehearse(self.settings, data)
         set_threads(self.settings, data)
+        keep_freed_memory()
         with Claim(self.folder) as claim:
             durable.tidy(self.folder)
             if self.settings.rerun:

@@ -1,0 +1,34 @@
+"""Freed memory is kept by the process, so that a step finds what the step before gave back."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import resource, sys
+import torch
+from dlreg.run.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        kept = [torch.ones(1 << 20) for _ in range(4)]  # 4 MB each
+        del kept
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.set_num_threads(1)
+plain = faults()
+keep_freed_memory()
+faults()
+print(plain, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told anything")
+def test_pages_are_not_asked_for_again_and_again():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    plain, kept = map(int, done.stdout.split())
+    assert plain > 20 * 1024  # of 4 kB, or this test shows nothing: 16 MB of new pages, twenty times
+    assert kept < plain / 50
