@@ -132,6 +132,17 @@ def test_memory_layout_is_channels_last_inside_and_changes_no_value(model):
     assert torch.allclose(plain[-1](h.mean((2, 3))), y, atol=1e-10)
 
 
+@pytest.mark.parametrize("model", ["lenet", "resnet", "wrn", "small_inception"])
+def test_grey_images_lie_so_too(model):
+    net = make(model, shape=(1, 28, 28), **SMALL.get(model, {}))
+    seen = []
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, y: seen.append(y))
+    net(torch.randn(4, 1, 28, 28))
+    assert seen and all(h.is_contiguous(memory_format=torch.channels_last) for h in seen)
+
+
 def test_shortcut_a_subsamples_and_pads_with_zeros():
     x = torch.randn(2, 4, 5, 5)
     y = PadShortcut(2, 4)(x)
