@@ -56,7 +56,13 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
     """Everything above the reading."""
     study, budget = plan.study, plan.budget
     own = [word for word in words if not word.startswith("data.")]
-    facts = {"id": study.id, "title": study.title, "command": " ".join(["dlreg study", name, *own]), **figures(found)}
+    facts = {
+        "id": study.id,
+        "title": study.title,
+        "command": " ".join(["dlreg study", name, *own]),
+        **figures(plan, found),
+    }
+    spent = f"{facts['cost']} of training{' and trials' * bool(trials(plan))}"
     lines = markdown(replace(found, title="", text="")).splitlines()
     bare = "\n".join(line for line in lines if not line.startswith("- In words:"))  # which stands above
     parts = [
@@ -64,7 +70,7 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
         f"# {study.id}: {study.title}",
         f"**Source.** {plain(study.source)}",
         f"**What it says.** {plain(study.text)}" + f" Published: {plain(study.published)}." * bool(study.published),
-        f"**What was done.** {plain(budget.text)} `{facts['command']}`, {facts['cost']} of training on two CPU cores.",
+        f"**What was done.** {plain(budget.text)} `{facts['command']}`, {spent}, all runs together, on two CPU cores.",
     ]
     if budget.history:
         parts.append("**How the recipe was chosen**, before any figure below was seen:")
@@ -75,7 +81,12 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
     return "\n\n".join(parts)
 
 
-def figures(found: Table) -> dict[str, Any]:
+def trials(plan: Plan) -> float:
+    """Seconds that went into the choice of settings."""
+    return sum(trial.seconds for row in plan.rows for trial in row.trials)
+
+
+def figures(plan: Plan, found: Table) -> dict[str, Any]:
     """What the index shows of a table."""
     compared = [row for row in found.rows if row.difference and len(row.seeds) > 1]
     settled = ("better", "worse", "equivalent", "identical")
@@ -83,7 +94,7 @@ def figures(found: Table) -> dict[str, Any]:
     runs = [run for row in found.rows for run in row.runs]
     seeds = sorted({len(row.seeds) for row in found.rows})
     return {
-        "cost": duration(sum(run.seconds or 0.0 for run in runs)),
+        "cost": duration(sum(run.seconds or 0.0 for run in runs) + trials(plan)),
         "decided": f"{decided} of {len(compared)}" if compared else "nothing to decide",
         "seeds": "-".join(map(str, dict.fromkeys([seeds[0], seeds[-1]]))),
     }
@@ -95,8 +106,8 @@ def write_index() -> None:
         "# Results",
         "Every study as it came out, with the command that makes it again. A page ends with a reading; the rest of it, and "
         "this list, are written by `./scripts/results NAME`. Decided: rows whose verdict is better, worse, equivalent or "
-        "identical. Time: of training, all runs together, on two CPU cores that other work shared. Offline data: add "
-        "`data.root=DIR data.download=false`.",
+        "identical. Time: of training and trials, all runs together, on two CPU cores that other work shared. Offline data: "
+        "add `data.root=DIR data.download=false`.",
         "| study | agrees with its source? | rows decided | seeds | time | command |\n|:--|:--|:--|:--|:--|:--|\n"
         + "\n".join(_lines()),
     ]
