@@ -111,6 +111,18 @@ def test_nothing_is_cut_without_a_mark():
         assert heads == expected and expected
 
 
+def test_the_interval_of_a_difference_that_is_told_is_whole():
+    groups = [
+        Group({"m": name}, [result("none", s, centre + n) for s, n in enumerate(errors)])
+        for name, centre, errors in (("none", 2.0, (0, 0, 0)), ("far", 4.0, (-0.6, 0, 0.6)))
+    ]
+    table = judge(groups, 0, Question(["test_error"]))
+    stat = table.rows[1].difference.stat
+    low, high = dots(table).axes[1].get_xlim()
+    assert low < 0 < stat.low and stat.high < high
+    assert stat.high > 1.6 * stat.mean  # beyond the room that means alone are given
+
+
 def test_coincident_curves_do_not_hide_a_row():
     table = compare([result("none"), result("l2")])
     assert table.rows[0].runs[0].history == table.rows[1].runs[0].history

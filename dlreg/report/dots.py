@@ -76,10 +76,11 @@ def _differences(axes: Axes, table: Table) -> None:
     """What the verdicts rest on: the interval of each difference, by its side that over new images; the margin as a band."""
     metric = METRICS[table.metrics[0]]
     found = [row.difference for row in table.rows]
-    means = [d.stat.mean for d in found if d and d.stat]
+    stats = [d.stat for d in found if d and d.stat]
+    means = [stat.mean for stat in stats]
     margin = table.margin or 0.0
     axes.set(xlabel=f"difference in {metric.title}, {metric.better} is better")
-    axes.set_xlim(_limits([0.0, -margin, margin, *means], means, metric))
+    axes.set_xlim(_limits([0.0, -margin, margin, *means], [*means, *_told_from_none(stats)], metric))
     axes.axvline(0, color="#555555", linewidth=1, zorder=0)
     if margin:
         axes.axvspan(-margin, margin, color=LIGHT, alpha=0.5, zorder=0, linewidth=0, label=f"within {margin:g}")
@@ -92,6 +93,12 @@ def _differences(axes: Axes, table: Table) -> None:
         axes.text(1.02, i, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
     if any(d and d.images for d in found):
         axes.plot([], [], "-", color=COLOURS[2], linewidth=2, label="over new test images as well")
+
+
+def _told_from_none(stats: Sequence[Stat]) -> list[float]:
+    """The ends of the intervals without 0, which are shorter than twice their means: they are shown whole."""
+    ends = [(stat.low, stat.high) for stat in stats if stat.low is not None and stat.high is not None]
+    return [end for low, high in ends if low * high > 0 for end in (low, high)]
 
 
 def _bar(axes: Axes, at: float, stat: Stat | None, whole: bool, size: float) -> None:
