@@ -111,3 +111,21 @@ def test_old_runs_tabulate_and_what_cannot_be_said_is_left_out_by_name(runs):
     assert next(row.difference.verdict for row in asked.rows if row.against) == "no record of the images"
     mixed = [*runs(0.3)[:5], *runs(0.3, digest="other")[5:]]
     assert next(row.difference.images for row in compare(mixed).rows if row.against) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "about"),
+    [
+        ("test_error", "these test images"),
+        ("nll", "these test samples"),
+        ("train_loss", "this data"),
+        ("val_error", "this data"),
+        ("weight_norm", "this data"),
+        ("seconds", "this machine"),
+    ],
+)
+def test_a_verdict_is_about_what_its_column_was_measured_on(metric, about):
+    errors = {"none": (2.0, 2.1, 2.2), "dropout": (1.5, 1.7, 1.6)}
+    runs = [result(reg, seed, error) for reg, found in errors.items() for seed, error in enumerate(found)]
+    text = compare(runs, question=Question([metric])).protocol["Verdicts"]
+    assert f"training again would give on {about}" in text and text.endswith(f"Verdicts are about {about}")

@@ -28,6 +28,7 @@ class Metric:
     digits: int = 2
     limits: tuple[float, float] = (-math.inf, math.inf)  # where every value lies, and so every mean
     counted: bool = False  # a percentage of the test images, so that it comes in steps
+    about: str = "these test samples"  # what a verdict holds for, where it is not images that are counted
     per_image: int = 0  # the sign with which an image that is guessed wrong enters; 0: it does not enter so
     over: Over | None = None  # of all runs of a row together, which no run has alone: values whose mean it is
 
@@ -113,6 +114,8 @@ _POSITIVE = (0.0, math.inf)
 _BALANCED = _of_split("test", "balanced_error")
 COEFFICIENTS = 10  # w0, ..., w9 have columns
 
+DATA = "this data"  # of which each seed trains on and validates with a part of its own
+
 METRICS = {
     "test_error": Metric("test error %", _TEST, "lower", limits=RATE, counted=True, per_image=1),
     "accuracy": Metric("test accuracy %", _right(_TEST), "higher", limits=RATE, counted=True, per_image=-1),
@@ -133,28 +136,34 @@ METRICS = {
     "pgd_error": Metric("PGD error %", _of_split("test", "pgd_error"), "lower", limits=RATE, counted=True),
     "robust_error": Metric("robust error %", _ROBUST, "lower", limits=RATE, counted=True),
     "robust_accuracy": Metric("robust accuracy %", _right(_ROBUST), "higher", limits=RATE, counted=True),
-    "val_robust_error": Metric("val robust error %", _of_split("val", "robust_error"), "lower", limits=RATE),
-    "val_error": Metric("val error %", _VAL, "lower", limits=RATE),
-    "val_accuracy": Metric("val accuracy %", _right(_VAL), "higher", limits=RATE),
-    "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE),
-    "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE),
-    "train_loss": Metric("train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE),
-    "mean_train_loss": Metric("mean train loss", _mean_train_loss, "lower", digits=4, limits=_POSITIVE),
-    "val_error_quarter": Metric("val error % at a quarter", _on_the_way(0.25), "lower", limits=RATE),
-    "val_error_half": Metric("val error % at half", _on_the_way(0.5), "lower", limits=RATE),
+    "val_robust_error": Metric(
+        "val robust error %", _of_split("val", "robust_error"), "lower", limits=RATE, about=DATA
+    ),
+    "val_error": Metric("val error %", _VAL, "lower", limits=RATE, about=DATA),
+    "val_accuracy": Metric("val accuracy %", _right(_VAL), "higher", limits=RATE, about=DATA),
+    "train_error": Metric("train error %", _TRAIN, "lower", limits=RATE, about=DATA),
+    "train_accuracy": Metric("train accuracy %", _right(_TRAIN), "higher", limits=RATE, about=DATA),
+    "train_loss": Metric(
+        "train loss", _of_split("train", "loss", 1.0), "lower", digits=4, limits=_POSITIVE, about=DATA
+    ),
+    "mean_train_loss": Metric("mean train loss", _mean_train_loss, "lower", digits=4, limits=_POSITIVE, about=DATA),
+    "val_error_quarter": Metric("val error % at a quarter", _on_the_way(0.25), "lower", limits=RATE, about=DATA),
+    "val_error_half": Metric("val error % at half", _on_the_way(0.5), "lower", limits=RATE, about=DATA),
     "test_mse": Metric("test MSE", _of_split("test", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
     "r2": Metric("test R²", _of_split("test", "r2", 1.0), "higher", digits=4, limits=(-math.inf, 1.0)),
-    "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
-    "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4, limits=_POSITIVE),
+    "val_mse": Metric("val MSE", _of_split("val", "mse", 1.0), "lower", digits=4, limits=_POSITIVE, about=DATA),
+    "train_mse": Metric("train MSE", _of_split("train", "mse", 1.0), "lower", digits=4, limits=_POSITIVE, about=DATA),
     "bias2": _term("bias²", "bias2"),
     "variance": _term("variance", "variance"),
     "noise": _term("noise", "noise"),
-    "weight_norm": Metric("‖w‖", _measure("weight_norm"), "lower", limits=_POSITIVE),
-    "nonzeros": Metric("non-zero weights", _measure("nonzeros"), "lower", digits=0, limits=_POSITIVE),
-    "condition": Metric("condition number", _measure("condition"), "lower", limits=(1.0, math.inf)),
-    **{f"w{i}": Metric(f"w{i}", _measure("coefficients", i), "lower") for i in range(COEFFICIENTS)},
+    "weight_norm": Metric("‖w‖", _measure("weight_norm"), "lower", limits=_POSITIVE, about=DATA),
+    "nonzeros": Metric("non-zero weights", _measure("nonzeros"), "lower", digits=0, limits=_POSITIVE, about=DATA),
+    "condition": Metric("condition number", _measure("condition"), "lower", limits=(1.0, math.inf), about=DATA),
+    **{f"w{i}": Metric(f"w{i}", _measure("coefficients", i), "lower", about=DATA) for i in range(COEFFICIENTS)},
     "gap": Metric("gap", _gap, "lower"),
-    "seconds": Metric("seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE),
+    "seconds": Metric(
+        "seconds", lambda result, select: result.seconds, "lower", digits=1, limits=_POSITIVE, about="this machine"
+    ),
 }
 
 JUDGED = [name for name, metric in METRICS.items() if not metric.over]  # what a run has, and what can be compared

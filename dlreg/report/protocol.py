@@ -152,8 +152,8 @@ def _verdicts(rows: Sequence[Row], question: Question, test: str) -> str:
 def _population(rows: Sequence[Row], question: Question) -> str:
     """In plain words, what the intervals and the verdicts are about."""
     known = any(row.difference and row.difference.images for row in rows)
-    counted = METRICS[question.metrics[0]].counted
-    these = f"these test {'images' if counted else 'samples'}"
+    counted = (metric := METRICS[question.metrics[0]]).counted
+    these = "these test images" if counted else metric.about
     others = "; the runs kept no record of which images were wrong, so nothing is said of other test images" * counted
     if known:
         others = "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
