@@ -68,17 +68,22 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
     parts = [
         f"<!-- facts: {json.dumps(facts, ensure_ascii=False)} -->",
         f"# {study.id}: {study.title}",
-        f"**Source.** {plain(study.source)}",
-        f"**What it says.** {plain(study.text)}" + f" Published: {plain(study.published)}." * bool(study.published),
-        f"**What was done.** {plain(budget.text)} `{facts['command']}`, {spent}, all runs together, on two CPU cores.",
+        f"**Source.** {prose(study.source)}",
+        f"**What it says.** {prose(study.text)}" + f" Published: {prose(study.published)}." * bool(study.published),
+        f"**What was done.** {prose(budget.text)} `{facts['command']}`, {spent}, all runs together, on two CPU cores.",
     ]
     if budget.history:
         parts.append("**How the recipe was chosen**, before any figure below was seen:")
-        parts.append("\n".join(f"- {plain(told)}" for told in budget.history))
+        parts.append("\n".join(f"- {prose(told)}" for told in budget.history))
     if said := summary(found):
         parts.append(f"**What came out.** {plain(said)}")
     parts += [f"![{plain(study.title)}]({name}.png)", bare]
     return "\n\n".join(parts)
+
+
+def prose(text: str) -> str:
+    """A study's own words, in which `...` is code."""
+    return re.sub(r"\\`(.+?)\\`", lambda code: f"`{code[1].replace(chr(92), '')}`", plain(text))
 
 
 def trials(plan: Plan) -> float:
