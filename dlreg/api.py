@@ -1,7 +1,8 @@
 """dlreg in Python: the functions that the commands call, under the commands' words. `import dlreg` finds them here.
 
-Overrides are words as on the command line, and so are mistakes, raised as `dlreg.errors.UserError`. Nothing stays behind
-in the process: neither torch's threads and random numbers nor a display.
+Overrides are words as on the command line, and so are mistakes, raised as `dlreg.errors.UserError`. Neither
+torch's threads and random numbers nor a display stay behind in the process; the memory that a run has freed does, as it
+is kept for the next (`dlreg.run.allocator`).
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ usage: dlreg COMMAND [ARGUMENTS]
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     # torch's threads (GNU OpenMP) wait for each other by spinning, on a core that other work may need. Two threads of LeNet
-    # beside two busy processes, against one: 0.06 as torch has it, 0.4 with 10,000 spins, 0.7 with 1,000. Alone on two
-    # cores 10,000 cost nothing, 1,000 or 4,000 two fifths (784-800-800 likewise): who shares the cores says threads=1.
+    # beside two busy processes, against one: 0.05 as torch has it, 0.4 with 10,000 spins, 0.7 with 1,000. Alone on two
+    # cores 4,000 or 1,000 cost a third of the speed that 10,000 have: who shares the cores says threads=1.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     argv = list(sys.argv[1:] if argv is None else argv)
     with displayed():

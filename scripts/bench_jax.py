@@ -13,10 +13,14 @@ from dlreg.config.schema import Settings
 from dlreg.data.base import Data
 
 
-def available(settings: Settings) -> bool:
-    """JAX is installed, and what is written here is what the settings ask for."""
-    plain = settings.model["name"] == "mlp" and settings.optimizer["name"] == "adam" and not settings.reg
-    return plain and importlib.util.find_spec("jax") is not None
+def installed() -> bool:
+    """Whether JAX is here."""
+    return importlib.util.find_spec("jax") is not None
+
+
+def is_written(settings: Settings) -> bool:
+    """Whether what is written here is what the settings ask for."""
+    return settings.model["name"] == "mlp" and settings.optimizer["name"] == "adam" and not settings.reg
 
 
 def jax_loop(settings: Settings, data: Data) -> float:

@@ -16,7 +16,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
-from bench_jax import available, jax_loop
+from bench_jax import installed, is_written, jax_loop
 from bench_time import timed
 from torch import Tensor, nn
 
@@ -73,12 +73,13 @@ def loop(images: int, epochs: int, rounds: int, only: list[str]) -> None:
     """
     print(f"{'images/s, medians':30}{'dlreg':>10}{'bare, 1':>10}{f'bare, {MACHINE}':>10}   ratio to the better")
     bare = {"1": functools.partial(bare_loop, 1), "all": functools.partial(bare_loop, MACHINE)}
-    with processes({"dlreg": through_dlreg, **bare, "jax": jax_loop}) as sides:
+    jax = {"jax": jax_loop} if installed() else {}
+    with processes({"dlreg": through_dlreg, **bare, **jax}) as sides:
         for name, case in CASES.items():
             if only and not any(word in name for word in only):
                 continue
             work = (case.words, epochs, round(images * case.share), case.shape)
-            taking_part = [side for side in sides if side != "jax" or available(made(*work)[0])]
+            taking_part = [side for side in sides if side != "jax" or is_written(made(*work)[0])]
             for side in taking_part:
                 sides[side](work)  # warm up
             rates: dict[str, list[float]] = {side: [] for side in taking_part}
@@ -87,10 +88,10 @@ def loop(images: int, epochs: int, rounds: int, only: list[str]) -> None:
                     rates[side].append(epochs * len(made(*work)[1].train) / sides[side](work))
             ratios = [a / max(b, c) for a, b, c in zip(rates["dlreg"], rates["1"], rates["all"], strict=True)]
             middle = {side: f"{statistics.median(rate):10,.0f}" for side, rate in rates.items()}
-            jax = f"   JAX {middle.pop('jax').strip()}" if "jax" in middle else ""
+            beside = f"   JAX {middle.pop('jax').strip()}" if "jax" in middle else ""
             print(
                 f"{name:30}{''.join(middle.values())}   {statistics.median(ratios):.3f} "
-                f"(from {min(ratios):.3f} to {max(ratios):.3f}){jax}",
+                f"(from {min(ratios):.3f} to {max(ratios):.3f}){beside}",
                 flush=True,
             )
 

@@ -83,12 +83,12 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
 
 def prose(text: str) -> str:
     """A study's own words, in which `...` is code."""
-    return re.sub(r"\\`(.+?)\\`", lambda code: f"`{code[1].replace(chr(92), '')}`", plain(text))
+    return re.sub(r"\\`(.+?)\\`", lambda code: "`" + re.sub(r"\\(.)", r"\1", code[1]) + "`", plain(text))
 
 
 def trials(plan: Plan) -> float:
     """Seconds that went into the choice of settings."""
-    return sum(trial.seconds for row in plan.rows for trial in row.trials)
+    return sum(row.seconds_of_trials for row in plan.rows)
 
 
 def figures(plan: Plan, found: Table) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dlreg.run.result import Result
 from dlreg.study import sampling, tuning
 from dlreg.study.execute import run
 from dlreg.study.executor import Executor
+from dlreg.study.file import Study
 from dlreg.study.overrides import varied
 from dlreg.study.sampling import propose, sample
 from dlreg.study.spaces import Interval, axis, edges, gaps
@@ -418,6 +419,16 @@ def test_refusals(dlreg, tmp_path, words, says):
     status, out, err = dlreg("tune", *words)
     assert status == 2 and says in err and out == "" and len(err.splitlines()) == 1
     assert not (tmp_path / "outputs").exists()
+
+
+def test_the_command_and_a_study_search_alike_unless_told(dlreg, tmp_path):
+    words = ("reg=dropout", "reg.dropout.p=interval(0,0.8)", "trials=4")
+    plans = []
+    for search in ([], ["search=sobol"], ["search=random"]):
+        status, out, _ = dlreg("tune", *words, *search, "--dry-run")
+        assert status == 0
+        plans.append([line for line in out.splitlines() if line.startswith("missing")])
+    assert plans[0] == plans[1] != plans[2] and Study.model_fields["search"].default == "sobol"
 
 
 def test_a_grid_is_tried_as_a_grid(dlreg):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dlreg.study.file import Study
     from dlreg.study.plan import Request
 
-DEFAULTS = {"trials": 16, "search": "random", "tune_seeds": [1000]}
+TRIALS = 16
 SEEDS = [0, 1, 2]
 COLUMNS = ["test_error", "val_error"]
 TEXT = """Tune every row as often, each on validation, and compare what was chosen on other seeds.
@@ -92,7 +92,7 @@ def _asked(words: Sequence[str], columns: Sequence[str], folders: Sequence[str])
         shared=[plain(word) for word in said.shared],
         rows=rows,
         budgets={"own": Budget(text="", seeds=seeds or SEEDS)},
-        **(DEFAULTS | tuning_of(own)),  # type: ignore[arg-type]
+        **({"trials": TRIALS} | tuning_of(own)),
     )
     same = _yaml(
         study, {"budgets", "source"}
@@ -105,6 +105,7 @@ def _yaml(study: Study, without: Collection[str] = ()) -> str:
     from omegaconf import OmegaConf
 
     tree = study.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(without))
+    tree["search"] = study.search  # the trials of a file stay what they are when the default changes
     return str(OmegaConf.to_yaml(OmegaConf.create(tree)))
 
 

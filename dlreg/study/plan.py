@@ -52,6 +52,11 @@ class PlannedRow:
     search: Search | None = None
 
     @property
+    def seconds_of_trials(self) -> float:
+        """What the choice of the setting took."""
+        return sum(trial.seconds for trial in self.trials)
+
+    @property
     def all_cells(self) -> list[Cell]:
         """The reported runs and the trials."""
         return [*self.cells, *(cell for trial in self.trials for cell in trial.cells)]

@@ -187,7 +187,7 @@ def gaps(space: Space, tried: Sequence[Setting], chosen: Setting) -> list[str]:
         for low, high in itertools.pairwise(values[max(at - 1, 0) : at + 2]):
             between = not where.whole or high - low > 1
             if between and where.position(high) - where.position(low) > GAP:
-                found.append(f"nothing was tried between {key}={low:g} and {high:g}: add trials, or search=sobol")
+                found.append(f"nothing was tried between {key}={low:g} and {high:g}: add trials")
     return found
 
 

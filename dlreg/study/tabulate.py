@@ -138,7 +138,7 @@ def _tuning(planned: Plan) -> str:
         return ""
     parts, total = [], 0.0
     for row in planned.rows:
-        seconds = sum(trial.seconds for trial in row.trials)
+        seconds = row.seconds_of_trials
         total += seconds
         chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.search else ""
         text = f"{row.label}: {len(row.trials) or 'no'} settings{_cut(row)}{chosen}"
