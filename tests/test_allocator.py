@@ -14,8 +14,7 @@ from dlreg.run.allocator import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(20):
-        kept = [torch.ones(1 << 20) for _ in range(4)]  # 4 MB each
-        del kept
+        torch.ones(10 << 20)  # 40 MB: above the 32 MB to which glibc raises its own limit as it sees blocks freed
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 torch.set_num_threads(1)
@@ -31,5 +30,5 @@ print(plain, faults())
 def test_pages_are_not_asked_for_again_and_again():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     plain, kept = map(int, done.stdout.split())
-    assert plain > 20 * 1024  # or this test shows nothing: 16 MB of new pages, twenty times
-    assert kept < plain / 50
+    assert plain > 20 * 10_000  # or this test shows nothing: 10,240 new pages, twenty times
+    assert kept < plain / 5  # the heap may still grow by a block or two

@@ -8,6 +8,7 @@ import platform
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST = 2**31 - 1  # of what mallopt takes, which is an int
+DOCUMENTED = 2**25  # the largest threshold that every glibc takes; it answers 0 to one that it does not
 
 
 @functools.cache
@@ -19,5 +20,5 @@ def keep_freed_memory() -> None:
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, LARGEST)
+        _ = mallopt(M_MMAP_THRESHOLD, LARGEST) or mallopt(M_MMAP_THRESHOLD, DOCUMENTED)
         mallopt(M_TRIM_THRESHOLD, LARGEST)
