@@ -55,5 +55,8 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """` Did you mean X?` for the nearest of `words`, else the empty string."""
     import difflib
 
-    near = difflib.get_close_matches(str(word), [str(w) for w in words], n=1, cutoff=0.5)
+    names = [str(w) for w in words]
+    # Letters that changed places (adma) are one slip, of which difflib makes two.
+    swapped = [name for name in names if sorted(name) == sorted(str(word))]
+    near = swapped or difflib.get_close_matches(str(word), names, n=1, cutoff=0.5)
     return f" Did you mean {near[0]}?" if near else ""

@@ -300,6 +300,7 @@ def test_list_and_show(dlreg):
     assert "https://jmlr.org/papers/v15/srivastava14a.html" in out
     assert "reg.dropout.p=0.5    number, >= 0, < 1" in out
     assert "Did you mean dropout?" in dlreg("show", "reg=dropot")[2]
+    assert "Did you mean adam?" in dlreg("show", "optimizer=adma")[2]  # not adamax
 
 
 def test_table_refusals(dlreg, tmp_path):
