@@ -20,7 +20,9 @@ from typing import Any
 
 from dlreg.cli import main
 from dlreg.commands.words import planned
+from dlreg.report.cells import interval, short
 from dlreg.report.markdown import markdown, plain
+from dlreg.report.metrics import METRICS
 from dlreg.report.plot import draw
 from dlreg.report.protocol import duration
 from dlreg.report.summary import summary
@@ -102,7 +104,23 @@ def figures(plan: Plan, found: Table) -> dict[str, Any]:
         "cost": duration(sum(run.seconds or 0.0 for run in runs) + trials(plan)),
         "decided": f"{decided} of {len(compared)}" if compared else "nothing to decide",
         "seeds": "-".join(map(str, dict.fromkeys([seeds[0], seeds[-1]]))),
+        "effect": effect(found),
     }
+
+
+def effect(found: Table) -> str:
+    """The largest gain that is decided, else the largest loss: `L2: -0.22 [-0.38, -0.06] test error %, against none`."""
+    told = [
+        (d.verdict.startswith("better"), abs(d.stat.mean), row, d.stat)
+        for row in found.rows
+        if (d := row.difference) and d.stat and d.verdict.startswith(("better", "worse"))
+    ]
+    if not told:
+        return "—"
+    *_, row, stat = max(told, key=lambda one: one[:2])
+    metric = METRICS[found.metrics[0]]
+    size = f"{short(stat, metric.digits, sign=True, spread=False)} {interval(stat, metric.digits, sign=True)}"
+    return f"{row.name}: {size} {metric.title}, against {row.against}"
 
 
 def write_index() -> None:
@@ -110,10 +128,11 @@ def write_index() -> None:
     lines = [
         "# Results",
         "Every study as it came out, with the command that makes it again. A page ends with a reading; the rest of it, and "
-        "this list, are written by `./scripts/results NAME`. Decided: rows whose verdict is better, worse, equivalent or "
-        "identical. Time: of training and trials, all runs together, on two CPU cores that other work shared. Offline data: "
-        "add `data.root=DIR data.download=false`.",
-        "| study | agrees with its source? | rows decided | seeds | time | command |\n|:--|:--|:--|:--|:--|:--|\n"
+        "this list, are written by `./scripts/results NAME`. Effect: the largest gain that is decided, with its 95 % interval, "
+        "or the largest loss where nothing gains; the largest of many rows flatters itself. Decided: rows whose verdict is "
+        "better, worse, equivalent or identical. Time: of training and trials, all runs together, on two CPU cores that other "
+        "work shared. Offline data: add `data.root=DIR data.download=false`.",
+        "| study | agrees with its source? | effect | rows decided | seeds | time | command |\n|:--|:--|:--|:--|:--|:--|:--|\n"
         + "\n".join(_lines()),
     ]
     (PAGES / "README.md").write_text("\n\n".join(lines) + "\n")
@@ -127,7 +146,16 @@ def _lines() -> list[str]:
             one = json.loads(facts[1])
             judged = said[1].lower() if said else "not read yet"
             title = f"{one['id']} [{one['title']}]({path.name})"
-            line = f"| {title} | {judged} | {one['decided']} | {one['seeds']} | {one['cost']} | `{one['command']}` |"
+            cells = [
+                title,
+                judged,
+                plain(one["effect"]),
+                one["decided"],
+                one["seeds"],
+                one["cost"],
+                f"`{one['command']}`",
+            ]
+            line = f"| {' | '.join(cells)} |"
             group, number, variant = re.fullmatch(r"(\D*)(\d*)(.*)", one["id"]).groups()  # T8b after T8, before T9
             found.append(((group, int(number or 0), variant, path.name), line))
     return [line for _, line in sorted(found)]
