@@ -1,6 +1,7 @@
 """The site without Sphinx: cards, formulas, a page for everything, links that lead somewhere. CI builds the whole."""
 
 import ast
+import json
 import os.path
 import re
 import sys
@@ -201,6 +202,27 @@ def test_every_word_of_a_table_is_explained(written):
     verdicts = {re.sub(r"^\d+ of \d+", "2 of 5", verdict) for verdict in verdicts}
     wanted = footer | columns | verdicts | {metric.title for metric in METRICS.values()}
     assert verdicts and wanted <= explained, wanted - explained
+
+
+def test_the_effect_in_the_index_of_results_is_the_largest_that_its_page_decides():
+    told = 0
+    for path in (ROOT / "docs" / "results").glob("*.md"):
+        text = path.read_text()
+        if not (facts := re.search(r"<!-- facts: (\{.*\}) -->", text)):
+            continue
+        effect = json.loads(facts[1])["effect"]
+        lines = [line.replace("\\", "") for line in text.splitlines() if line.startswith("| ")]
+        head, *rows = [dict(zip(lines[0].split(" | "), line.split(" | "), strict=True)) for line in lines]
+        sizes = {
+            start: [abs(float(row["Δ"].split()[0])) for row in rows if row["verdict"].startswith(start)]
+            for start in ("better", "worse")
+            if "Δ" in head
+        }
+        wanted = max(sizes.get("better") or sizes.get("worse") or [None])
+        shown = re.search(r": ([+-]\S+) \[", effect)
+        assert (abs(float(shown[1])) if shown else None) == wanted, path
+        told += wanted is not None
+    assert told > 15
 
 
 def test_the_tree_of_contributing_is_the_tree(written):
