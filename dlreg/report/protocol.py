@@ -157,6 +157,7 @@ def _population(rows: Sequence[Row], question: Question) -> str:
     others = "; the runs kept no record of which images were wrong, so nothing is said of other test images" * counted
     if known:
         others = "; new images: what it would give on other test images of the same kind (seeds and images as random effects)"
+        others += ", each row by itself"
     verdicts = "hold for both" if question.population == "images" else f"are about {these}"
     return f"95 % of Δ says what training again would give on {these}{others}. Verdicts {verdicts}"
 
