@@ -141,7 +141,7 @@ def _tuning(planned: Plan) -> str:
         seconds = row.seconds_of_trials
         total += seconds
         chosen = f", chosen {' '.join(row.chosen)}" if row.chosen else ", not finished" if row.search else ""
-        text = f"{row.label}: {len(row.trials) or 'no'} settings{_cut(row)}{chosen}"
+        text = f"{row.label}: {len(row.trials) or 'no'} setting{'s' * (len(row.trials) != 1)}{_cut(row)}{chosen}"
         text += f" ({duration(seconds)})" * bool(seconds)
         parts.append(", ".join([text, *_doubts(row)]))
     parts[-1] += f". The trials took {duration(total)}, which Budget leaves out" if total else ""
