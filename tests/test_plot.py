@@ -123,6 +123,18 @@ def test_the_interval_of_a_difference_that_is_told_is_whole():
     assert stat.high > 1.6 * stat.mean  # beyond the room that means alone are given
 
 
+def test_where_nothing_is_told_intervals_of_the_usual_length_are_whole():
+    groups = [
+        Group({"m": name}, [result("none", s, 5.0 + e) for s, e in enumerate(errors)])
+        for name, errors in (("none", (0, 0, 0)), ("near", (-0.9, 0.1, 0.9)), ("too", (0.8, -0.8, 0.1)))
+    ]
+    table = judge(groups, 0, Question(["test_error"]))
+    low, high = dots(table).axes[1].get_xlim()
+    for row in table.rows[1:]:
+        stat = row.difference.stat
+        assert low < stat.low < 0 < stat.high < high
+
+
 def test_coincident_curves_do_not_hide_a_row():
     table = compare([result("none"), result("l2")])
     assert table.rows[0].runs[0].history == table.rows[1].runs[0].history

@@ -80,7 +80,7 @@ def _differences(axes: Axes, table: Table) -> None:
     means = [stat.mean for stat in stats]
     margin = table.margin or 0.0
     axes.set(xlabel=f"difference in {metric.title}, {metric.better} is better")
-    axes.set_xlim(_limits([0.0, -margin, margin, *means], [*means, *_told_from_none(stats)], metric))
+    axes.set_xlim(_limits([0.0, -margin, margin, *means], [*means, *_shown_whole(stats)], metric))
     axes.axvline(0, color="#555555", linewidth=1, zorder=0)
     if margin:
         axes.axvspan(-margin, margin, color=LIGHT, alpha=0.5, zorder=0, linewidth=0, label=f"within {margin:g}")
@@ -95,10 +95,12 @@ def _differences(axes: Axes, table: Table) -> None:
         axes.plot([], [], "-", color=COLOURS[2], linewidth=2, label="over new test images as well")
 
 
-def _told_from_none(stats: Sequence[Stat]) -> list[float]:
-    """The ends of the intervals without 0, which are shorter than twice their means: they are shown whole."""
+def _shown_whole(stats: Sequence[Stat]) -> list[float]:
+    """The ends of the intervals without 0, shorter than twice their means; where none is, of those of the usual length."""
     ends = [(stat.low, stat.high) for stat in stats if stat.low is not None and stat.high is not None]
-    return [end for low, high in ends if low * high > 0 for end in (low, high)]
+    usual = 2 * min((high - low for low, high in ends), default=0.0)
+    told = [(low, high) for low, high in ends if low * high > 0]
+    return [end for pair in told or [(low, high) for low, high in ends if high - low <= usual] for end in pair]
 
 
 def _bar(axes: Axes, at: float, stat: Stat | None, whole: bool, size: float) -> None:
