@@ -21,8 +21,7 @@ torch.set_num_threads(1)
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 kB, so that they can be counted
 plain = faults()
 keep_freed_memory()
-faults()
-print(plain, faults())
+print(plain, min(faults() for _ in range(4)))  # while the heap grows to its size, some pages are new
 """
 
 
@@ -31,4 +30,4 @@ def test_pages_are_not_asked_for_again_and_again():
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     plain, kept = map(int, done.stdout.split())
     assert plain > 20 * 10_000  # or this test shows nothing: 10,240 new pages, twenty times
-    assert kept < plain / 5  # the heap may still grow by a block or two
+    assert kept < plain / 50

@@ -498,7 +498,8 @@ def test_operations_of_the_policies(name, space):
     eight = (x * 255).round().to(torch.uint8)
     table = RandAugment() if space == "standard" else TrivialAugmentWide()
     transform, space = TheirAutoAugment(), STANDARD if space == "standard" else WIDE
-    level = torch.tensor([0, 3, 9, 14, 22, 30])
+    last = 29 if name == "rotate" else 30  # at 135 degrees diagonals lie between two pixels, and the last bit decides
+    level = torch.tensor([0, 3, 9, 14, 22, last])
     sign = torch.tensor([1, -1, 1, -1, 1, -1]) if name in SIGNED else torch.ones(6)
     ours = operation(space, name)(x, (sign * level / 30).double())
     magnitudes = None
@@ -519,10 +520,9 @@ def test_operations_of_the_policies(name, space):
         return out.double() / 255 if exact_bits else out
 
     geometric = name in ("shear_x", "shear_y", "rotate")
-    if geometric:
-        # Their magnitudes are float32: a place between two pixels (diagonals at 135 degrees) may fall on either side.
+    if geometric:  # their magnitudes are float32: a place on the edge between two pixels may fall on either side
         expected = torch.stack([theirs(i) for i in range(6)])
-        assert ((ours - expected).abs() > 1e-9).double().mean() < 5e-3
+        assert ((ours - expected).abs() > 1e-9).double().mean() < 2e-3
     else:
         assert agrees(ours, theirs, 1e-6 if name in SIGNED else 1e-12)
 

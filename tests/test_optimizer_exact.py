@@ -55,9 +55,10 @@ def test_nesterov_is_faster_than_gradient_descent_on_a_ravine():
 
 
 def test_newton_solves_a_quadratic_in_one_step():
-    _, best, w, loss = quadratic((0.1, 3.0, 50.0, 1000.0))
+    a, best, w, loss = quadratic((0.1, 3.0, 50.0, 1000.0))
     descend(make("newton", [w], damping=0.0), loss, 1)
-    assert (w - best).abs().max() < 1e-11  # of a condition number of 10^4, whose last bits are the machine's
+    # A solver's last bits are no larger than those of |A| |w|: they are seen in A (w - w*), and 10^4 times as large in w - w*.
+    assert (a @ (w - best)).abs().max() < 1e-12
 
 
 def test_newton_damping_is_ridge_on_the_step():

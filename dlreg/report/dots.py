@@ -98,9 +98,11 @@ def _differences(axes: Axes, table: Table) -> None:
 def _shown_whole(stats: Sequence[Stat]) -> list[float]:
     """The ends of the intervals without 0, shorter than twice their means; where none is, of those of the usual length."""
     ends = [(stat.low, stat.high) for stat in stats if stat.low is not None and stat.high is not None]
-    usual = 2 * min((high - low for low, high in ends), default=0.0)
-    told = [(low, high) for low, high in ends if low * high > 0]
-    return [end for pair in told or [(low, high) for low, high in ends if high - low <= usual] for end in pair]
+    shown = [pair for pair in ends if pair[0] * pair[1] > 0]
+    if not shown:
+        usual = 2 * min((high - low for low, high in ends), default=0.0)
+        shown = [(low, high) for low, high in ends if high - low <= usual]
+    return [end for pair in shown for end in pair]
 
 
 def _bar(axes: Axes, at: float, stat: Stat | None, whole: bool, size: float) -> None:
