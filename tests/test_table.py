@@ -298,6 +298,20 @@ def test_select_best_val():
     assert last - best_val == pytest.approx(0.05)
 
 
+def test_the_footer_says_of_which_epoch_training_numbers_are():
+    last, best_val = (
+        compare(fixed(), question=Question(("test_error", "train_error", "gap"), select=s))
+        for s in ("last", "best_val")
+    )
+    assert (
+        "training" not in last.protocol["Selection"]
+        and "those of training at the last" in best_val.protocol["Selection"]
+    )
+    before, after = (table.rows[0].metrics for table in (last, best_val))
+    assert before["train_error"] == after["train_error"]
+    assert after["gap"].mean == pytest.approx(after["test_error"].mean - after["train_error"].mean)
+
+
 def test_curve_is_mean_over_the_runs_that_go_on():
     runs = [result(seed=0), result(seed=1)]
     runs[1].history = runs[1].history[:1]

@@ -35,7 +35,7 @@ def protocol_of(
     }
     lines["Selection"] = (
         "numbers at the last epoch" if question.select == "last"
-        else "numbers at the epoch with the lowest validation error"
+        else "numbers at the epoch with the lowest validation error, those of training at the last"
     ) + "; nothing was chosen on the test set, which was read once per run"  # fmt: skip
     lines["Numbers"] = _numbers(rows, question)
     lines["Verdicts"] = _verdicts(rows, question, test)
