@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as oracle
 
-from dlreg.report.contrasts import detectable, measure
+from dlreg.report.contrasts import detectable, hanging_together, measure
 from dlreg.report.dunnett import critical, tail
 
 
@@ -161,6 +161,38 @@ def test_several_controls_are_one_family():
             assert (found.p_adjusted < 0.05).any(-1).mean() <= 0.05 + 3 * 0.0034, pairs
             covered = (np.abs(found.mean) < found.half_width()).all(-1)[found.pooled]
             assert covered.mean() >= 0.95 - 0.015, pairs
+
+
+def test_rows_that_hang_together():
+    stars = [(1, 0), (2, 0), (4, 3), (5, 3)]
+    assert hanging_together(stars) == [stars[:2], stars[2:]]
+    assert [sorted(group) for group in hanging_together([*stars, (3, 2)])] == [sorted([*stars, (3, 2)])]
+    assert hanging_together([]) == []
+
+
+def test_a_seed_may_do_another_thing_to_each_group():
+    """What it does to the rows of one group leaves the verdicts on all as they are, as it leaves every difference."""
+    pairs = [(i, 0) for i in range(1, 4)] + [(i, 4) for i in range(5, 8)]
+    tables = noise(8, 5, tables=200)
+    shifted = tables + np.where(np.arange(8) < 4, 0, 1)[:, None] * np.array([3.0, -2, 0, 5, 1])
+    before, after = measure(tables, pairs), measure(shifted, pairs)
+    assert before.df == 2 * 3 * 4 and after.sigma == pytest.approx(before.sigma)
+    assert after.p_adjusted == pytest.approx(before.p_adjusted)
+    residuals = [values - values.mean(-1, keepdims=True) - values.mean(-2, keepdims=True) + values.mean((-1, -2), keepdims=True)
+                 for values in (tables[:, :4], tables[:, 4:])]  # fmt: skip
+    assert after.sigma**2 == pytest.approx(sum((r**2).sum((-1, -2)) for r in residuals) / 24)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize(("groups", "rows", "seeds"), [(3, 4, 5), (6, 4, 5), (6, 2, 5), (3, 4, 3)])
+def test_family_wise_error_of_several_groups(spread, groups, rows, seeds):
+    """As of one: 8,000 tables in which a seed does another thing to each group, whose rows all spread as unequally."""
+    rng = np.random.default_rng([groups, rows, seeds])
+    spreads = np.broadcast_to(SPREADS[spread](rows), rows)[:, None]
+    tables = rng.normal(0, 3, (8000, groups, 1, seeds)) + rng.normal(size=(8000, groups, rows, seeds)) * spreads
+    pairs = [(rows * g + i, rows * g) for g in range(groups) for i in range(1, rows)]
+    found = measure(tables.reshape(8000, groups * rows, seeds), pairs)
+    assert (found.p_adjusted < 0.05).any(-1).mean() <= 0.0573
 
 
 def test_nothing_to_pool():

@@ -4,9 +4,11 @@ Values are arrays `(..., rows, seeds)`, NaN where a row lacks a seed; a pair is 
 tables at once, so that tests simulate thousands of tables with the very code that judges a real one.
 
 Pooling is what gives few seeds power: y_rs = row_r + seed_s + e_rs has one residual variance with (R-1)(S-1) degrees of
-freedom, and a difference of rows the variance 2 sigma^2 / S. It needs rows of equal spread, which three seeds cannot prove.
-So it is guarded twice (levels chosen by simulation: `tests/test_contrasts.py`): a table in which a spread stands out is not
-pooled, and a row in a pooled table must also pass its own paired t-test at 2 % (in general at two fifths of the level).
+freedom, and a difference of rows the variance 2 sigma^2 / S. The effect of a seed is that on rows which are compared with
+each other: the 500 images that it draws say little about its 50,000. Pooling needs rows of equal spread, which three seeds
+cannot prove. So it is guarded twice (levels chosen by simulation: `tests/test_contrasts.py`): a table in which a spread
+stands out is not pooled, and a row in a pooled table must also pass its own paired t-test at 2 % (in general at two fifths
+of the level).
 
 Where a table is judged several times (`dlreg.report.looks`), rows that are settled are not judged again: they stay in the
 family, so that leaving them out cannot raise the error, and lend the pooled spread the seeds that they have.
@@ -15,6 +17,7 @@ family, so that leaving them out cannot raise the error, and lend the pooled spr
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -131,7 +134,8 @@ def measure(
     stars = Counter(j for _, j in family)
     used = sorted({i for pair in family for i in pair})
     judged = np.array([i in {*rows, *controls} for i in used])
-    sigma, outlying, df = _residuals(values[..., used, :], judged, np.array([i in stars for i in used]))
+    groups = [np.isin(used, np.ravel(group)) for group in hanging_together(family)]
+    sigma, outlying, df = _residuals(values[..., used, :], judged, np.array([i in stars for i in used]), groups)
     complete = np.isfinite(values[..., used, :][..., judged, :]).all((-1, -2))
     worth = len(family) >= LEAST_PAIRS and values.shape[-1] >= LEAST_SEEDS
     pooled = complete & ~outlying & worth & (overlap == 0)
@@ -142,7 +146,18 @@ def measure(
     )  # fmt: skip
 
 
-def _residuals(values: np.ndarray, judged: np.ndarray, of_controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def hanging_together(pairs: Pairs) -> list[list[tuple[int, int]]]:
+    """The pairs in groups whose rows are compared with each other, directly or through others."""
+    groups: list[list[tuple[int, int]]] = []
+    for pair in pairs:
+        met = [group for group in groups if any({*pair} & {*other} for other in group)]
+        groups = [group for group in groups if group not in met] + [[*itertools.chain(*met), pair]]
+    return groups
+
+
+def _residuals(
+    values: np.ndarray, judged: np.ndarray, of_controls: np.ndarray, groups: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, int]:
     """The residual standard deviation of the two-way layout, whether a row's own stands out, and the degrees of freedom.
 
     A row's sum of squares is held against the others' by F: the controls', which stand in every difference, and the other
@@ -150,11 +165,15 @@ def _residuals(values: np.ndarray, judged: np.ndarray, of_controls: np.ndarray) 
     tables the same ones.
     """
     there = np.isfinite(values).all(tuple(range(values.ndim - 2))) | judged[:, None]
-    squares = (_additive(values, there) ** 2).sum(-1)
-    total = squares.sum(-1, keepdims=True)
+    squares = np.empty(values.shape[:-1])
     of_row = there.sum(-1) - 1
+    df = int(of_row.sum())
+    for group in groups:
+        seeds = there[group].any(0)
+        squares[..., group] = (_additive(values[..., group, :][..., seeds], there[group][:, seeds]) ** 2).sum(-1)
+        df -= int(seeds.sum()) - 1
+    total = squares.sum(-1, keepdims=True)
     rest = of_row.sum() - of_row
-    df = int(of_row.sum()) - there.shape[-1] + 1
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = squares / of_row / ((total - squares) / rest)
     level = 1 - OUTLYING / np.where(of_controls, of_controls.sum(), (~of_controls).sum())
