@@ -299,14 +299,12 @@ def test_select_best_val():
 
 
 def test_the_footer_says_of_which_epoch_training_numbers_are():
-    last, best_val = (
-        compare(fixed(), question=Question(("test_error", "train_error", "gap"), select=s))
-        for s in ("last", "best_val")
-    )
-    assert (
-        "training" not in last.protocol["Selection"]
-        and "those of training at the last" in best_val.protocol["Selection"]
-    )
+    columns = ("test_error", "train_error", "gap")
+    last, best_val = (compare(fixed(), question=Question(columns, select=s)) for s in ("last", "best_val"))
+    told = "training numbers, also in a gap, are those of the last epoch"
+    assert told in best_val.protocol["Numbers"] and told not in last.protocol["Numbers"]
+    without = compare(fixed(), question=Question(("test_error", "nll"), select="best_val"))
+    assert told not in without.protocol["Numbers"]  # of columns that are not there nothing is said
     before, after = (table.rows[0].metrics for table in (last, best_val))
     assert before["train_error"] == after["train_error"]
     assert after["gap"].mean == pytest.approx(after["test_error"].mean - after["train_error"].mean)

@@ -17,7 +17,6 @@ family, so that leaving them out cannot raise the error, and lend the pooled spr
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +24,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from dlreg.report import dunnett
 from dlreg.report.stats import ALPHA, holm, mean_and_sd
@@ -134,8 +135,8 @@ def measure(
     stars = Counter(j for _, j in family)
     used = sorted({i for pair in family for i in pair})
     judged = np.array([i in {*rows, *controls} for i in used])
-    groups = [np.isin(used, np.ravel(group)) for group in hanging_together(family)]
-    sigma, outlying, df = _residuals(values[..., used, :], judged, np.array([i in stars for i in used]), groups)
+    of_controls = np.array([i in stars for i in used])
+    sigma, outlying, df = _residuals(values[..., used, :], judged, of_controls, _groups(used, family))
     complete = np.isfinite(values[..., used, :][..., judged, :]).all((-1, -2))
     worth = len(family) >= LEAST_PAIRS and values.shape[-1] >= LEAST_SEEDS
     pooled = complete & ~outlying & worth & (overlap == 0)
@@ -146,13 +147,11 @@ def measure(
     )  # fmt: skip
 
 
-def hanging_together(pairs: Pairs) -> list[list[tuple[int, int]]]:
-    """The pairs in groups whose rows are compared with each other, directly or through others."""
-    groups: list[list[tuple[int, int]]] = []
-    for pair in pairs:
-        met = [group for group in groups if any({*pair} & {*other} for other in group)]
-        groups = [group for group in groups if group not in met] + [[*itertools.chain(*met), pair]]
-    return groups
+def _groups(used: Sequence[int], family: Pairs) -> list[np.ndarray]:
+    """Which of the rows used are compared with each other, directly or through others: a mask for each group."""
+    i, j = np.searchsorted(used, np.transpose(family))
+    n, group = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(len(used), len(used))), directed=False)
+    return [group == g for g in range(n)]
 
 
 def _residuals(

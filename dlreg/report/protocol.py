@@ -33,10 +33,8 @@ def protocol_of(
         "Seeds": _seeds(rows, bool(question.looks)),
         "Folds": folds.told(done),
     }
-    lines["Selection"] = (
-        "numbers at the last epoch" if question.select == "last"
-        else "numbers at the epoch with the lowest validation error, those of training at the last"
-    ) + "; nothing was chosen on the test set, which was read once per run"  # fmt: skip
+    epoch = "last epoch" if question.select == "last" else "epoch with the lowest validation error"
+    lines["Selection"] = f"numbers at the {epoch}; nothing was chosen on the test set, which was read once per run"
     lines["Numbers"] = _numbers(rows, question)
     lines["Verdicts"] = _verdicts(rows, question, test)
     lines["Precision"] = _precision(rows, question.metrics[0], samples)
@@ -131,6 +129,8 @@ def _numbers(rows: Sequence[Row], question: Question) -> str:
         parts.append("Δ: mean ± sample standard deviation of the differences between runs of the same seed")
     if "gap" in question.metrics:
         parts.append("gap: test minus training error")
+    if question.select != "last" and any(name == "gap" or "train" in name for name in question.metrics):
+        parts.append("training numbers, also in a gap, are those of the last epoch")
     return "; ".join(parts)
 
 
