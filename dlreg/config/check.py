@@ -79,7 +79,7 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
     for item in error.errors():
         key = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
-            hint = did_you_mean(key, known) or f" Allowed: {', '.join(known) or 'no keys'}."
+            hint = f"{did_you_mean(key, known)} Allowed: {', '.join(known) or 'no keys'}."
             lines[f"{prefix}{key}: there is no such key."] = [hint.strip()]
         elif item["type"] == "missing":
             lines[f"{prefix}{key}"] = ["must be given"]
