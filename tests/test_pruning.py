@@ -204,7 +204,7 @@ WORDS = ("tune", "reg=none,dropout", "optimizer.lr=tag(log,interval(0.01,1))", "
         ((*WORDS, "prune=true", "data.val_size=0"), "data.val_size=0 leaves none"),
         ((*WORDS, "prune=true", "--columns", "ece"), "validation ECE chooses"),
         ((*WORDS, "prune=true", "--columns", "train_loss"), "training loss chooses"),
-        (("study", "mnist_regularizers", "prune=true"), "no row tunes anything"),
+        (("study", "speed", "prune=true"), "no row tunes anything"),
     ],
 )
 def test_refusals(spoken, tmp_path, monkeypatch, words, says):
