@@ -4,7 +4,7 @@ scripts/results NAME [budget=laptop] [KEY=VALUE ...]     data.root=DIR data.down
 scripts/results --index                                  the index alone
 
 What stands in a page below its last line is the reading: written by hand, kept when the page is made anew. It begins with
-the judgement that the index shows, in bold: **Agrees.**, **In part.**, **Does not agree.** or **Cannot be told.**
+the judgement that the index shows, in bold: **Agrees.**, **In part.**, **Does not agree.**, **Cannot be told.**, or where the source says nothing **No claim to compare.**
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def page(name: str, plan: Plan, found: Table, words: Sequence[str]) -> str:
         f"**What was done.** {prose(budget.text)} `{facts['command']}`, {spent}, all runs together, on two CPU cores.",
     ]
     if budget.history:
-        parts.append("**How the recipe was chosen**, before any figure below was seen:")
+        parts.append("**How the recipe was chosen**, and what had been seen:")
         parts.append("\n".join(f"- {prose(told)}" for told in budget.history))
     if said := summary(found):
         parts.append(f"**What came out.** {plain(said)}")

@@ -52,9 +52,21 @@ def test_dots_show_published_values_and_marks():
     groups = [Group({"m": "a $x_1$ <b>"}, [result()], published={"test_error": Published(1.6, None, "why")})]
     groups += [Group({"m": "c"}, [result("l2")])]
     text = draw(judge(groups, 0), "dots", "svg").decode()
-    assert "published († hollow: not comparable)" in text
+    assert "published, beyond the axis († not comparable)" in text
+    inside = judge([replace(groups[0], published={"test_error": Published(2.05, None, "why")}), groups[1]], 0)
+    assert "published († hollow: not comparable)" in draw(inside, "dots", "svg").decode()
     assert "a $x_1$ &lt;b&gt;" in text  # neither mathematics nor markup
     assert "published" not in draw(arranged(compare(fixed())), "dots", "svg").decode()
+
+
+def test_a_band_on_a_logarithmic_axis_is_as_wide_downwards():
+    """Three losses 1, 1 and 10: mean 4, standard deviation 5.2; m - s would leave the axis."""
+    runs = [result("none", seed) for seed in range(3)]
+    for run, last in zip(runs, (1.0, 1.0, 10.0), strict=True):
+        run.history[0]["train_loss"], run.history[-1]["train_loss"] = 1000.0, last
+    axes = figure(compare(runs), "curves").axes[0]
+    low, high = (end(axes.collections[0].get_paths()[0].vertices[:, 1]) for end in (min, max))
+    assert axes.get_yscale() == "log" and low == pytest.approx(4 / (1 + 27**0.5 / 4)) and high == 1000
 
 
 @pytest.mark.parametrize(("value", "beside"), [(13.2, "→ 13.20†"), (0.1, "← 0.10†"), (1.35, None)])

@@ -97,14 +97,23 @@ def short(value: Stat | None, digits: int = 2, sign: bool = False, spread: bool 
     """`3.21 ± 0.10`, `+0.30 ± 0.05`, `3.21`."""
     if value is None:
         return "—"
-    deviation = f" ± {value.sd:.{digits}f}" if spread and value.sd is not None else ""
-    return f"{value.mean:{'+' if sign else ''}.{digits}f}{deviation}"
+    sd = value.sd if spread else None
+    form = _form(digits, value.mean, sd)
+    return f"{value.mean:{'+' if sign else ''}{form}}" + ("" if sd is None else f" ± {sd:{form}}")
 
 
 def interval(value: Stat | None, digits: int = 2, sign: bool = False) -> str:
     """`[3.10, 3.32]`, `[-0.30, +0.10]`, or a dash."""
-    form = f"{'+' if sign else ''}.{digits}f"
-    return "—" if value is None or value.low is None else f"[{value.low:{form}}, {value.high:{form}}]"
+    if value is None or value.low is None:
+        return "—"
+    form = f"{'+' if sign else ''}{_form(digits, value.low, value.high)}"
+    return f"[{value.low:{form}}, {value.high:{form}}]"
+
+
+def _form(digits: int, *numbers: float | None) -> str:
+    """So many decimals; powers of ten where a cell of losses would hold nothing but zeros, or ten digits and more."""
+    largest = max(abs(number or 0.0) for number in numbers)
+    return ".1e" if largest >= 1e7 or digits > 2 and 0 < largest < 0.5 * 10**-digits else f".{digits}f"
 
 
 def published(value: Published | None, digits: int = 2) -> str:

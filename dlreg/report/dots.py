@@ -80,7 +80,10 @@ def _differences(axes: Axes, table: Table) -> None:
     means = [stat.mean for stat in stats]
     margin = table.margin or 0.0
     axes.set(xlabel=f"difference in {metric.title}, {metric.better} is better")
-    axes.set_xlim(_limits([0.0, -margin, margin, *means], [*means, *_shown_whole(stats)], metric))
+    low, high = _limits([0.0, -margin, margin, *means], [*means, *_shown_whole(stats)], metric)
+    drawn = [0.0, -margin, margin, *means, *_ends(stats), *_ends([d.images for d in found if d and d.images])]
+    room = 0.04 * (max(drawn) - min(drawn)) or math.inf  # beyond that there is nothing to see
+    axes.set_xlim(max(low, min(drawn) - room), min(high, max(drawn) + room))
     axes.axvline(0, color="#555555", linewidth=1, zorder=0)
     if margin:
         axes.axvspan(-margin, margin, color=LIGHT, alpha=0.5, zorder=0, linewidth=0, label=f"within {margin:g}")
@@ -103,6 +106,11 @@ def _shown_whole(stats: Sequence[Stat]) -> list[float]:
         usual = 2 * min((high - low for low, high in ends), default=0.0)
         shown = [(low, high) for low, high in ends if high - low <= usual]
     return [end for pair in shown for end in pair]
+
+
+def _ends(stats: Sequence[Stat]) -> list[float]:
+    """Of the intervals that there are."""
+    return [end for stat in stats for end in (stat.low, stat.high) if end is not None]
 
 
 def _bar(axes: Axes, at: float, stat: Stat | None, whole: bool, size: float) -> None:
@@ -136,10 +144,15 @@ def _published(axes: Axes, table: Table, near: tuple[float, float]) -> None:
             continue
         text = f"{LEFT if paper.value < near[0] else RIGHT} {published(paper, METRICS[name].digits)}"
         axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=RED, fontsize=8)
-    if values:
-        unsure = any(paper.why_not for _, paper in values)
+    inside = [paper for _, paper in values if near[0] <= paper.value <= near[1]]
+    if inside:
+        unsure = any(paper.why_not for paper in inside)
         label = f"{table.reference}{f' ({MARK} hollow: not comparable)' if unsure else ''}"
         axes.plot([], [], "D", color=RED, markerfacecolor="none" if unsure else RED, label=label)
+    elif values:
+        unsure = any(paper.why_not for _, paper in values)
+        label = f"{table.reference}, beyond the axis{f' ({MARK} not comparable)' if unsure else ''}"
+        axes.plot([], [], color=RED, linestyle="", marker=f"${LEFT}$", markersize=9, label=label)
 
 
 def _reach(values: Sequence[float], metric: Metric) -> tuple[float, float]:

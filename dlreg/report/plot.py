@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -79,6 +78,7 @@ def _curves(table: Table) -> Figure:
     panels = [key for key in CURVES if any(curve(row.runs, key) for row in rows)]
     figure = Figure(figsize=(3.3 * len(panels), 2.9 + 0.16 * len(rows)), dpi=200)
     for axes, key in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        logarithmic = _wide([s.mean for row in rows for _, s in curve(row.runs, key)])
         for i, row in enumerate(rows):
             points = curve(row.runs, key)
             epochs, means = [e for e, _ in points], [s.mean for _, s in points]
@@ -87,22 +87,20 @@ def _curves(table: Table) -> Figure:
             # The first lines are the widest: one that lies on another does not hide it.
             width = 1.2 + 2.4 * (len(rows) - 1 - i) / max(len(rows) - 1, 1)
             axes.plot(epochs, means, pattern, color=colour, linewidth=width, label=name_of(row))
-            low = [max(m - s, 0.0) for m, s in zip(means, spread, strict=True)]
             high = [m + s for m, s in zip(means, spread, strict=True)]
+            # On a logarithmic axis down by the factor by which it goes up: m - s can be nothing, and the band fall off a cliff.
+            low = [m * m / h if logarithmic else max(m - s, 0.0) for m, s, h in zip(means, spread, high, strict=True)]
             axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.set(xlabel="epoch", ylabel=CURVES[key])
-        _log_if_wide(axes, [s.mean for row in rows for _, s in curve(row.runs, key)])
+        axes.set(xlabel="epoch", ylabel=CURVES[key], yscale="log" if logarithmic else "linear")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(rows)))
     give_title(figure, table, "mean over seeds; band: ± one standard deviation")
     return figure
 
 
-def _log_if_wide(axes: Axes, values: Sequence[float]) -> None:
-    """Two orders of magnitude and more are read on a logarithmic axis."""
-    positive = [v for v in values if v > 0]
-    if len(positive) == len(values) and positive and max(positive) > 100 * min(positive):
-        axes.set_yscale("log")
+def _wide(values: Sequence[float]) -> bool:
+    """Whether they span two orders of magnitude and more, which are read on a logarithmic axis."""
+    return min(values, default=0.0) > 0 and max(values) > 100 * min(values)
 
 
 KINDS: dict[Kind, Callable[[Table], Figure]] = {

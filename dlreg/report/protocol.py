@@ -34,7 +34,7 @@ def protocol_of(
         "Folds": folds.told(done),
     }
     epoch = "last epoch" if question.select == "last" else "epoch with the lowest validation error"
-    lines["Selection"] = f"numbers at the {epoch}; nothing was chosen on the test set, which was read once per run"
+    lines["Selection"] = f"numbers at the {epoch}; no run chose anything on the test set, which each reads once"
     lines["Numbers"] = _numbers(rows, question)
     lines["Verdicts"] = _verdicts(rows, question, test)
     lines["Precision"] = _precision(rows, question.metrics[0], samples)

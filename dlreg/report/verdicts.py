@@ -176,7 +176,8 @@ def _words(found: Contrasts, alpha: float) -> str:
     if found.pooled:
         return (
             f"Dunnett's test over {pairs} rows at {level}, on the spread pooled from all of them ({found.df} degrees of "
-            f"freedom; no row's spread stands out), and each row's own paired t-test at {own}"
+            f"freedom; no row's spread stands out), and each row's own paired t-test at {own}: a verdict needs both; "
+            "95 % of Δ: of all rows together"
         )
     if pairs == 1:
         return f"a paired t-test at {level}"
@@ -186,7 +187,10 @@ def _words(found: Contrasts, alpha: float) -> str:
         else "rows have different seeds" if not found.complete
         else "a row's spread stands out, so spreads are not pooled"
     )  # fmt: skip
-    return f"paired t-tests with Holm's correction over {pairs} rows at {level} ({why})"
+    return (
+        f"paired t-tests with Holm's correction over {pairs} rows at {level} ({why}); 95 % of Δ: of each row by itself, not "
+        "corrected, so that one without 0 can stand beside a verdict that is not decided"
+    )
 
 
 def _best(rows: Rows, differences: Sequence[Difference | None], rule: Rule) -> int | None:
