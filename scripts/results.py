@@ -4,7 +4,8 @@ scripts/results NAME [budget=laptop] [KEY=VALUE ...]     data.root=DIR data.down
 scripts/results --index                                  the index alone
 
 What stands in a page below its last line is the reading: written by hand, kept when the page is made anew. It begins with
-the judgement that the index shows, in bold: **Agrees.**, **In part.**, **Does not agree.**, **Cannot be told.**, or where the source says nothing **No claim to compare.**
+the judgement that the index shows, in bold: **Agrees.**, **In part.**, **Does not agree.**, **Cannot be told.**, or where
+the source says nothing **No claim to compare.**
 """
 
 from __future__ import annotations

@@ -18,11 +18,13 @@ import pytest
 from results import TEST, fixed, result
 from rich.console import Console
 
+from dlreg.report.cells import interval, short
 from dlreg.report.judge import Group, arranged, compare, judge
 from dlreg.report.label import describe
 from dlreg.report.metrics import JUDGED, METRICS
 from dlreg.report.question import Question
 from dlreg.report.render import render
+from dlreg.report.stats import Stat
 from dlreg.report.table import Published, curve
 
 PINNED = Path(__file__).parent / "pinned"

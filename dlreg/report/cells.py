@@ -113,7 +113,8 @@ def interval(value: Stat | None, digits: int = 2, sign: bool = False) -> str:
 def _form(digits: int, *numbers: float | None) -> str:
     """So many decimals; powers of ten where a cell of losses would hold nothing but zeros, or ten digits and more."""
     largest = max(abs(number or 0.0) for number in numbers)
-    return ".1e" if largest >= 1e7 or digits > 2 and 0 < largest < 0.5 * 10**-digits else f".{digits}f"
+    empty = digits > 2 and 0 < largest < 0.5 * 10**-digits
+    return ".1e" if empty or largest >= 1e7 else f".{digits}f"
 
 
 def published(value: Published | None, digits: int = 2) -> str:
