@@ -165,6 +165,21 @@ def test_sweep_has_the_baseline_as_a_line():
     assert "reg.dropout.p" in text and re.search(r">none<", text)
 
 
+def test_where_each_value_has_its_control_a_sweep_shows_shares():
+    """Two sizes: 2 % and 1 % wrong without, half of that with dropout; one control for all has no second panel."""
+    for own, panels in ((False, 1), (True, 2)):
+        groups = []
+        for n, error in ((100, 2.0), (1000, 1.0)):
+            for reg, part in (("none", 1.0), ("dropout", 0.5)):
+                runs = [result(reg, seed, part * (error + seed / 10)) for seed in range(3)]
+                control = len(groups) - 1 if reg == "dropout" and own else None
+                groups.append(Group({"n": str(n), "reg": reg}, runs, against=control))
+        axes = figure(judge(groups, None if own else 0), "sweep").axes
+        assert len(axes) == panels
+    (half,) = (line for line in axes[-1].lines if line.get_marker() == "s")
+    assert np.allclose(half.get_ydata(), -50)
+
+
 @pytest.mark.parametrize(
     ("values", "log"),
     [([0.001, 0.01, 0.1], True), ([1, 2, 4, 8], True), ([0, 1e-4, 1e-3, 1e-2], True), ([0.1, 0.2, 0.3, 0.4], False),

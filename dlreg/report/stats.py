@@ -37,6 +37,11 @@ class Stat:
         low, high = interval(found, level, overlap)
         return cls(len(found), float(found.mean()), float(found.std(ddof=1)), float(low), float(high))
 
+    def times(self, factor: float) -> Stat:
+        """In another unit; the factor is positive."""
+        low, high = (None if end is None else factor * end for end in (self.low, self.high))
+        return Stat(self.n, factor * self.mean, None if self.sd is None else factor * self.sd, low, high)
+
     def within(self, least: float, most: float) -> Stat:
         """The interval's part between limits that no mean can pass: what is cut off held no mean, so coverage is the same."""
         if self.low is None or self.high is None:

@@ -23,21 +23,29 @@ Points = list[tuple[float, Row]]
 
 
 def sweep(table: Table) -> Figure:
-    """The first metric, and that of training beside it, against the parameter that varies; one line for each choice."""
+    """The first metric, and that of training beside it, against the parameter that varies; one line for each choice.
+
+    Where each value has its own control, a second panel shows the differences as shares of what the control has.
+    """
     name, parameter_ = table.metrics[0], parameter(table)
     lines = along(table, parameter_)
-    figure = Figure(figsize=(4.6, 3.2) if len(lines) == 1 else (5.8, 3.6), dpi=200)  # the legend names each line
-    axes = figure.subplots()
+    shares = len({row.against for row in table.rows if row.against}) > 1
+    width, height = (4.6, 3.2) if len(lines) == 1 else (5.8, 3.6)  # the legend names each line
+    figure = Figure(figsize=(width * (1 + 0.7 * shares), height), dpi=200)
+    axes, *beside = figure.subplots(1, 1 + shares, squeeze=False)[0]
     for i, (label, points) in enumerate(lines.items()):
         look = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
         draw_metric(axes, points, table, look, f"{label}: " if len(lines) > 1 else "")
     for row in table.rows:
         if (flat := row.metrics[name]) and number(row.label.get(parameter_, "")) is None:
             axes.axhline(flat.mean, color="#555555", linestyle="--", linewidth=1, label=name_of(row))
-    set_axis(axes, parameter_, [v for points in lines.values() for v, _ in points])
     name_metric(axes, name)
+    for panel in beside:
+        _draw_shares(panel, lines, table)
+    for panel in (axes, *beside):
+        set_axis(panel, parameter_, [v for points in lines.values() for v, _ in points])
     figure.legend(loc="outside lower center", ncols=2)
-    give_title(figure, table, "bars: 95 % interval of the mean")
+    give_title(figure, table, f"bars: 95 % interval of the mean{', right: of the difference' * shares}")
     return figure
 
 
@@ -62,6 +70,20 @@ def draw_metric(axes: Axes, points: Points, table: Table, look: tuple[str, str],
         if known := [(v, s.mean) for v, s in train if s]:
             label = prefix + METRICS[beside].title
             axes.plot(*zip(*known, strict=True), f"{marker}:", color=colour, mfc="white", label=label)
+
+
+def _draw_shares(axes: Axes, lines: dict[str, Points], table: Table) -> None:
+    """Each difference, with its interval, in percent of the mean of the row that it is to."""
+    means = {row.name: stat.mean for row in table.rows if (stat := row.metrics[table.metrics[0]])}
+    for i, points in enumerate(lines.values()):
+        found = [
+            (value * 1.03 ** (i - len(lines) / 2), row.difference.stat.times(100 / means[row.against]))  # side by side
+            for value, row in points
+            if row.against in means and row.difference and row.difference.stat
+        ]
+        draw_stats(axes, found, (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]), "_no legend")
+    axes.axhline(0, color="#555555", linewidth=1, zorder=0)
+    axes.set_ylabel("difference in % of\nthe row it is compared with")
 
 
 def draw_stats(axes: Axes, points: Sequence[tuple[float, Stat | None]], look: tuple[str, str], label: str) -> None:
