@@ -178,6 +178,9 @@ def test_where_each_value_has_its_control_a_sweep_shows_shares():
         assert len(axes) == panels
     (half,) = (line for line in axes[-1].lines if line.get_marker() == "s")
     assert np.allclose(half.get_ydata(), -50)
+    faultless = [replace(groups[0], results=[result("none", seed, 0.0) for seed in range(3)]), *groups[1:]]
+    (half,) = (line for line in figure(judge(faultless, None), "sweep").axes[-1].lines if line.get_marker() == "s")
+    assert np.allclose(half.get_ydata(), [-50])  # of an error of 0 there are no shares
 
 
 @pytest.mark.parametrize(

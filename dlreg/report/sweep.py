@@ -74,7 +74,10 @@ def draw_metric(axes: Axes, points: Points, table: Table, look: tuple[str, str],
 
 def _draw_shares(axes: Axes, lines: dict[str, Points], table: Table) -> None:
     """Each difference, with its interval, in percent of the mean of the row that it is to."""
-    means = {row.name: stat.mean for row in table.rows if (stat := row.metrics[table.metrics[0]])}
+    stats = {row.name: row.metrics[table.metrics[0]] for row in table.rows}
+    means = {
+        name: stat.mean for name, stat in stats.items() if stat and stat.mean > 0
+    }  # of nothing there are no shares
     for i, points in enumerate(lines.values()):
         found = [
             (value * 1.03 ** (i - len(lines) / 2), row.difference.stat.times(100 / means[row.against]))  # side by side
