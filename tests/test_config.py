@@ -18,7 +18,9 @@ REFUSED = {
     "reg=[dropuot]": "reg=dropuot: there is no such option. Did you mean dropout?",
     "optimzer=adam": "optimzer: there is no such key. Did you mean optimizer?",
     "+optimzer=adam": "optimzer: there is no such key. Did you mean optimizer?",
-    "optimizer=momentum optimizer.momntum=0.8": "there is no such key. Did you mean momentum? Allowed: lr, momentum",
+    "optimizer=momentum optimizer.momntum=0.8": (
+        "optimizer.momntum: there is no such key. Did you mean momentum? Allowed: lr, momentum"
+    ),
     "optimizer=momentum +optimizer.momntum=0.8": "optimizer.momntum: there is no such key. Did you mean momentum?",
     "reg=dropout +reg.dropout.q=1": "reg.dropout.q: there is no such key. Allowed: p, input_p, conv_p.",
     "+reg.dropout.pp=1 reg=dropout": "reg.dropout.pp: there is no such key. Did you mean p? Allowed: p, input_p, conv_p.",

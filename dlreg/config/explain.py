@@ -10,7 +10,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dlreg.config.hints import instead_of_key, instead_of_option
+from dlreg.config.hints import instead_of_key, instead_of_option, surely
 from dlreg.config.options import options
 from dlreg.config.schema import GROUPS, walk
 from dlreg.errors import did_you_mean
@@ -57,10 +57,8 @@ def _no_key(key: str, cause: OmegaConfBaseException) -> str:
         return f"{key}: there is no such option.{did_you_mean(word, options(parent))}"
     neighbours = [str(k) for k in getattr(cause, "parent_node", None) or {} if k not in ("hydra", "_target_")]
     known = neighbours if parent else [k for k, _ in walk(_tree(cause)) if not k.startswith("hydra.")]
-    hint = instead_of_key(word, known)
-    # What to write is the whole answer; a guess leaves a question.
-    allowed = "" if hint.startswith(" Write") else f" Allowed: {', '.join(neighbours) or 'no keys'}."
-    return f"{key}: there is no such key.{hint}{allowed}"
+    allowed = "" if surely(word, known) else f" Allowed: {', '.join(neighbours) or 'no keys'}."
+    return f"{key}: there is no such key.{instead_of_key(word, known)}{allowed}"
 
 
 def _tree(cause: OmegaConfBaseException) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from dlreg.errors import did_you_mean
 
 
 def instead_of_key(key: str, known: Iterable[str]) -> str:
-    """` Write optimizer.lr=... .` for `lr`, ` Write reg=dropout.` for `dropout`; else the nearest of the keys `known`."""
+    """What surely was meant, else the nearest of the keys `known`."""
     keys = sorted(set(known))
-    inner = [k for k in keys if k.rpartition(".")[2] == key and k != key]
-    if inner:
-        return f" Write {' or '.join(f'{k}=...' for k in inner[:3])}"
     parents = [k.split(".")[0] for k in keys]
-    return choosing(key) or did_you_mean(key, [*parents, *keys])
+    return surely(key, keys) or did_you_mean(key, [*parents, *keys])
+
+
+def surely(key: str, known: Iterable[str]) -> str:
+    """` Write optimizer.lr=...` for `lr`, ` Write reg=dropout` for `dropout`; nothing where one can only guess."""
+    inner = [k for k in sorted(set(known)) if k.rpartition(".")[2] == key and k != key]
+    return f" Write {' or '.join(f'{k}=...' for k in inner[:3])}" if inner else choosing(key)
 
 
 def instead_of_option(name: str, allowed: Iterable[str]) -> str:

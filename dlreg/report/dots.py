@@ -144,13 +144,11 @@ def _published(axes: Axes, table: Table, near: tuple[float, float]) -> None:
             continue
         text = f"{LEFT if paper.value < near[0] else RIGHT} {published(paper, METRICS[name].digits)}"
         axes.text(1.01, i, text, transform=axes.get_yaxis_transform(), va="center", color=RED, fontsize=8)
-    inside = [paper for _, paper in values if near[0] <= paper.value <= near[1]]
-    if inside:
-        unsure = any(paper.why_not for paper in inside)
+    unsure = any(paper.why_not for _, paper in values)
+    if any(near[0] <= paper.value <= near[1] for _, paper in values):
         label = f"{table.reference}{f' ({MARK} hollow: not comparable)' if unsure else ''}"
         axes.plot([], [], "D", color=RED, markerfacecolor="none" if unsure else RED, label=label)
     elif values:
-        unsure = any(paper.why_not for _, paper in values)
         label = f"{table.reference}, beyond the axis{f' ({MARK} not comparable)' if unsure else ''}"
         axes.plot([], [], color=RED, linestyle="", marker=f"${LEFT}$", markersize=9, label=label)
 

@@ -94,7 +94,7 @@ def _curves(table: Table) -> Figure:
         axes.set(xlabel="epoch", ylabel=CURVES[key], yscale="log" if logarithmic else "linear")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(rows)))
-    give_title(figure, table, "mean over seeds; band: ± one standard deviation")
+    give_title(figure, table, "mean over seeds; band: one standard deviation up, and as far down on the axis")
     return figure
 
 

@@ -62,7 +62,7 @@ def _changed(table: Table, row: Row, d: Difference) -> str:
 def _undecided(row: Row, d: Difference) -> str:
     """`L2 (about 14 seeds of a new table would)`: if the difference is what it seems. Seeds that are added until a verdict
     appears make false ones, so it is not said how many more these need."""
-    if d.seeds_needed is None or d.stat is None:
+    if d.seeds_needed is None:
         return f"{row.quoted} (it would take more than {MOST_SEEDS} seeds)"
     return f"{row.quoted} (about {d.seeds_needed} seeds of a new table would)"
 
