@@ -26,7 +26,7 @@ REFUSED = {
     "+reg.dropout.pp=1 reg=dropout": "reg.dropout.pp: there is no such key. Did you mean p? Allowed: p, input_p, conv_p.",
     "lr=1": "lr: there is no such key. Write optimizer.lr=...",
     "reg.dropout.p=0.1": "reg.dropout: this run has no dropout; add reg=dropout",
-    "reg=dropout reg.dropout.p=1.5": "reg.dropout.p=1.5 must be less than 1",
+    "reg=dropout reg.dropout.p=1.5": "reg.dropout.p=1.5 must be less than 1 (number, >= 0, < 1)",
     "reg=dropout reg.dropout=0.5": "reg.dropout=0.5 must be a valid dictionary",
     "optimizer=[adam,sgd]": "optimizer takes one option, not a list",
     "optimizer.lr=-1": "optimizer.lr=-1 must be greater than 0",

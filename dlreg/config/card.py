@@ -12,8 +12,9 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+from dlreg.config.allowed import allowed
 from dlreg.config.build import hyperparameters, is_option, locate
 from dlreg.config.options import headline, text_of
 from dlreg.config.schema import GROUPS, Settings
@@ -119,28 +120,7 @@ def _parameters(group: str, node: Mapping[str, Any], prefix: str) -> typing.Iter
             yield Parameter(f"{group}@{prefix}{key}", value["_target_"].rpartition(".")[2], f"an option of {group}")
             yield from _parameters(group, value, f"{prefix}{key}.")
         else:
-            yield Parameter(f"{prefix}{key}", _text(value), describe(annotation))
-
-
-def describe(annotation: Any) -> str:
-    """A type and its range in words: `Annotated[float, Ge(0), Lt(1)]` is "number, >= 0, < 1"."""
-    if typing.get_origin(annotation) is Annotated:
-        base, *marks = typing.get_args(annotation)
-        limits = [_limit(m) for mark in marks for m in (getattr(mark, "metadata", None) or [mark])]
-        return ", ".join([describe(base), *filter(None, limits)])
-    if typing.get_origin(annotation) is typing.Literal:
-        return " | ".join(map(str, typing.get_args(annotation)))
-    if typing.get_origin(annotation) is list:
-        return f"list of ({describe(typing.get_args(annotation)[0])})"
-    if arguments := typing.get_args(annotation):
-        return " or ".join(describe(a) for a in arguments)
-    words = {float: "number", int: "whole number", bool: "true | false", str: "text", type(None): "null", Any: ""}
-    return words.get(annotation, getattr(annotation, "__name__", str(annotation)))
-
-
-def _limit(mark: Any) -> str:
-    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "at least", "max_length": "at most"}
-    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
+            yield Parameter(f"{prefix}{key}", _text(value), allowed(annotation))
 
 
 def _text(value: Any) -> str:

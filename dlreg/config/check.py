@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
+from dlreg.config.allowed import allowed
 from dlreg.config.build import fields_of, hyperparameters, is_option, locate
 from dlreg.config.schema import GROUPS, Settings, walk
 from dlreg.errors import UserError, did_you_mean, shown
@@ -27,7 +28,7 @@ def settings(tree: Mapping[str, Any]) -> Settings:
     try:
         root = Settings.model_validate(dict(tree))
     except ValidationError as error:
-        raise UserError("\n".join(_explain(error, "", list(Settings.model_fields)))) from None
+        raise UserError("\n".join(_explain(error, "", _SETTINGS))) from None
     checked: dict[str, Any] = {}
     for group, entry in GROUPS.items():
         node = getattr(root, group)
@@ -56,7 +57,7 @@ def _check_option(group: str, node: Mapping[str, Any], where: str) -> dict[str, 
     try:
         values = _schema(locate(group, node), group, frozenset(fields)).model_validate(given)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(error, where + ".", list(fields)))) from None
+        raise UserError("\n".join(_explain(error, where + ".", {k: v for k, (v, _) in fields.items()}))) from None
     return {**node, **nested, **{name: getattr(values, name) for name in given}}
 
 
@@ -70,10 +71,11 @@ def _schema(target: Callable[..., Any], group: str, keys: frozenset[str]) -> typ
 _STRICT = ConfigDict(
     extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
 )
+_SETTINGS = {name: field.rebuild_annotation() for name, field in Settings.model_fields.items()}
 
 
-def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]:
-    """One line per key: what was given, what is allowed, the nearest match."""
+def _explain(error: ValidationError, prefix: str, known: Mapping[str, Any]) -> list[str]:
+    """One line per key of those `known` with their types: what was given, what is allowed, the nearest match."""
     lines: dict[str, list[str]] = {}
     near: dict[str, str] = {}
     for item in error.errors():
@@ -91,8 +93,14 @@ def _explain(error: ValidationError, prefix: str, known: list[str]) -> list[str]
                 text = "must stand under the option's name, NAME: {_target_: ...}"
             head = f"{prefix}{key}{place}={shown(item['input'])}"
             lines.setdefault(head, []).append(text[:1].lower() + text[1:])
-            near[head] = near.get(head) or _near_word(item)
+            near[head] = near.get(head) or _near_word(item) or _whole_range(known[key])
     return [f"{head} {' or '.join(dict.fromkeys(parts))}{near.get(head, '')}" for head, parts in lines.items()]
+
+
+def _whole_range(annotation: Any) -> str:
+    """A range with two ends, of which the message names the one that was passed."""
+    words = allowed(annotation)
+    return f" ({words})" if words.count(", ") > 1 else ""
 
 
 def _near_word(item: ErrorDetails) -> str:
