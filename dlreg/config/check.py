@@ -93,7 +93,7 @@ def _explain(error: ValidationError, prefix: str, known: Mapping[str, Any]) -> l
                 text = "must stand under the option's name, NAME: {_target_: ...}"
             head = f"{prefix}{key}{place}={shown(item['input'])}"
             lines.setdefault(head, []).append(text[:1].lower() + text[1:])
-            near[head] = near.get(head) or _near_word(item) or _whole_range(known[key])
+            near[head] = _near_word(item) or near.get(head) or _whole_range(known[key])
     return [f"{head} {' or '.join(dict.fromkeys(parts))}{near.get(head, '')}" for head, parts in lines.items()]
 
 
