@@ -1,5 +1,7 @@
 """`reaches` of a study's row: the claim that a mean is beyond a number, and when no such claim is made."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from results import result
@@ -29,13 +31,16 @@ def test_needs_a_spread():
 
 def test_says_nothing_of_a_row_that_is_not_finished():
     rows = [
-        Row({"method": "all ran"}, {"done": 3}, {}, runs=tuple(result(error=e) for e in (1.9, 2.0, 1.8))),
-        Row({"method": "one diverged"}, {"done": 2, "diverged": 1}, {}, runs=(result(error=1.9), result(error=2.0))),
+        Row({"method": "all ran"}, {"done": 3}, {}, runs=tuple(result(error=e) for e in (1.9, 2.0, 1.8)), goal=97.9),
+        Row(
+            {"method": "one diverged"}, {"done": 2, "diverged": 1}, {},
+            runs=(result(error=1.9), result(error=2.0)), goal=97.9,
+        ),
         Row({"method": "no goal"}, {"done": 1}, {}, runs=(result(error=1.9),)),
-    ]
-    text = goal.told(rows, {"all ran": 97.9, "one diverged": 97.9}, "accuracy", "last")
+    ]  # fmt: skip
+    text = goal.told(rows, "accuracy", "last")
     assert "all ran: mean 98.10, goal above 97.9, p = .0371" in text
     assert "one diverged: 2 of 3 runs have a number, which say nothing" in text
     assert "no goal" not in text
-    assert goal.told(rows, {}, "accuracy", "last") == ""
-    assert "goal below 2.1" in goal.told(rows, {"all ran": 2.1}, "test_error", "last")
+    assert goal.told(rows[2:], "accuracy", "last") == ""
+    assert "goal below 2.1" in goal.told([replace(rows[0], goal=2.1)], "test_error", "last")

@@ -79,6 +79,15 @@ def test_a_published_value_far_away_does_not_squeeze_the_axis(value, beside):
     assert len(ticks) > 2 and min(ticks) > 1 and max(ticks) < 2
 
 
+def test_a_goal_is_marked_in_its_row_and_on_the_axis():
+    table = judge([Group({"m": name}, [result(), result(seed=1)]) for name in "ab"], None)
+    table = replace(table, rows=[table.rows[0], replace(table.rows[1], goal=1.25)])
+    axes = figure(table, "dots").axes[0]
+    (mark,) = [line for line in axes.lines if line.get_label() == "goal"]
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([1.25], [1]) and axes.get_xlim()[0] < 1.25
+    assert ">goal<" not in draw(replace(table, rows=table.rows[:1]), "dots", "svg").decode()
+
+
 def compared():
     """A row judged, a row that lost a seed, a row with an interval far wider than the differences, a margin."""
     rng = np.random.default_rng(0)

@@ -52,7 +52,7 @@ def _whole(row: Row) -> bool:
 
 
 def _numbers(axes: Axes, table: Table) -> None:
-    """Each row's mean with its 95 % interval, every seed as a small dot, and the published value as a mark."""
+    """Each row's mean with its 95 % interval, every seed as a small dot; the published value and the goal as marks."""
     name = table.metrics[0]
     metric = METRICS[name]
     seeds = [[v for r in row.runs if (v := metric.of(r, table.select)) is not None] for row in table.rows]
@@ -60,12 +60,15 @@ def _numbers(axes: Axes, table: Table) -> None:
     near = _reach(measured, metric)
     stats = [row.metrics[name] for row in table.rows]
     shown = [p.value for row in table.rows if (p := row.published.get(name)) and near[0] <= p.value <= near[1]]
-    low, high = _limits([s.mean for s in stats if s] + shown, measured, metric)
+    goals = [(row.goal, i) for i, row in enumerate(table.rows) if row.goal is not None]
+    low, high = _limits([s.mean for s in stats if s] + shown, measured + [goal for goal, _ in goals], metric)
     axes.set(xlabel=metric.title, xlim=(max(low, metric.limits[0]), min(high, metric.limits[1])))
     for i, (row, values) in enumerate(zip(table.rows, seeds, strict=True)):
         axes.plot(values, [i] * len(values), "o", color=GREY, markersize=3, zorder=2)
         _bar(axes, i, row.metrics[name], _whole(row), 7 if row.best else 5.5)
     _published(axes, table, near)
+    if goals:
+        axes.plot(*zip(*goals, strict=True), "|", color=RED, markersize=14, markeredgewidth=1.5, label="goal", zorder=4)
     axes.plot([], [], "o", color=GREY, markersize=3, label="one seed")
     axes.plot([], [], "o-", color=BLUE, linewidth=2, label="mean, 95 % interval")
     if not all(_whole(row) for row in table.rows):

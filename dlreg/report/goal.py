@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,9 +11,9 @@ from dlreg.report.metrics import METRICS, Select
 from dlreg.report.table import Row
 
 
-def told(rows: Sequence[Row], goals: Mapping[str, float], metric: str, select: Select) -> str:
-    """A sentence for each row that has a goal, by its name; nothing if none has."""
-    parts = [f"{row.quoted}: {_told(row, goals[row.name], metric, select)}" for row in rows if row.name in goals]
+def told(rows: Sequence[Row], metric: str, select: Select) -> str:
+    """A sentence for each row that has a goal; nothing if none has."""
+    parts = [f"{row.quoted}: {_told(row, row.goal, metric, select)}" for row in rows if row.goal is not None]
     how = "p: of a mean as far beyond the goal, were the true mean the goal (one-sided t-test over seeds, each row by itself)"
     return f"{'; '.join(parts)}. {how}" if parts else ""
 

@@ -37,6 +37,7 @@ class Row:
     baseline: bool = False  # others are compared with it, and it with none
     best: bool = False  # the best, and different from every other row
     published: dict[str, Published] = field(default_factory=dict)
+    goal: float | None = None  # what its mean is to be beyond, named beforehand, in the unit of the first metric
     note: str = ""
     runs: tuple[Result, ...] = ()  # those that are done, for the curves
     tuning: Tuning | None = None  # the trials that chose its setting

@@ -58,15 +58,17 @@ def table(planned: Plan, margin: float | None = None, population: Population = "
         ),
         **{name: text for name, text in extra.items() if text},
     )
-    goals = {row.label: row.row.reaches for row in planned.rows if row.row.reaches is not None}
-    claimed = goal.told(judged.rows, goals, study.columns[0], study.select)
+    rows = [
+        replace(row, goal=plan.row.reaches, tuning=found)
+        for row, plan, found in zip(judged.rows, planned.rows, tunings, strict=True)
+    ]
+    claimed = goal.told(rows, study.columns[0], study.select)
     if claimed and planned.looks:
         claimed = "not judged with seeds=auto: p holds for one look, at seeds that were chosen beforehand"
     if claimed:
         judged = replace(judged, protocol=judged.protocol | {"Goal": claimed})
     title = f"{study.id}: {planned.title}".removeprefix(": ")
     text = " ".join(f"{study.text} {planned.budget.text}".split())
-    rows = [replace(row, tuning=found) for row, found in zip(judged.rows, tunings, strict=True)]
     if planned.looks and (beyond := _beyond(planned, judged)):
         judged = replace(judged, protocol=judged.protocol | {"Left out": beyond})
     whole = replace(
