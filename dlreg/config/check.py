@@ -77,7 +77,7 @@ _SETTINGS = {name: field.rebuild_annotation() for name, field in Settings.model_
 def _explain(error: ValidationError, prefix: str, known: Mapping[str, Any]) -> list[str]:
     """One line per key of those `known` with their types: what was given, what is allowed, the nearest match."""
     lines: dict[str, list[str]] = {}
-    near: dict[str, str] = {}
+    hints: dict[str, str] = {}
     for item in error.errors():
         key = str(item["loc"][0])
         if item["type"] == "extra_forbidden":
@@ -93,14 +93,14 @@ def _explain(error: ValidationError, prefix: str, known: Mapping[str, Any]) -> l
                 text = "must stand under the option's name, NAME: {_target_: ...}"
             head = f"{prefix}{key}{place}={shown(item['input'])}"
             lines.setdefault(head, []).append(text[:1].lower() + text[1:])
-            near[head] = _near_word(item) or near.get(head) or _whole_range(known[key])
-    return [f"{head} {' or '.join(dict.fromkeys(parts))}{near.get(head, '')}" for head, parts in lines.items()]
+            hints[head] = _near_word(item) or hints.get(head) or _whole_range(known[key])
+    return [f"{head} {' or '.join(dict.fromkeys(parts))}{hints.get(head, '')}" for head, parts in lines.items()]
 
 
 def _whole_range(annotation: Any) -> str:
     """A range with two ends, of which the message names the one that was passed."""
     words = allowed(annotation)
-    return f" ({words})" if words.count(", ") > 1 else ""
+    return f" ({words})" if re.search(r">=? [^,]+, <", words) else ""
 
 
 def _near_word(item: ErrorDetails) -> str:
