@@ -7,11 +7,13 @@ import pytest
 import torch
 from conftest import EVERY_OPTION
 
+from dlreg.config.allowed import allowed
 from dlreg.config.build import build
 from dlreg.config.check import settings as check
 from dlreg.config.compose import compose
 from dlreg.config.schema import GROUPS
 from dlreg.errors import UserError
+from dlreg.hyper import DropProb, Widths
 
 REFUSED = {
     "optimizer=adm": "optimizer=adm: there is no such option. Did you mean adam?",
@@ -36,7 +38,7 @@ REFUSED = {
     "optimizer.lr=": "optimizer.lr= must be a valid number",
     "optimizer.lr=null": "optimizer.lr=None must be a valid number",
     "optimizer.lr=true": "optimizer.lr=True must be a valid number",
-    "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas=[0.9] list should have at least 2 items",
+    "optimizer=adam optimizer.betas=[0.9]": "optimizer.betas=[0.9] must have at least 2 items, not 1",
     "optimizer=adam optimizer.betas=[0.9,1.0]": "optimizer.betas[1]=1.0 must be less than 1",
     "model.hidden=5": "model.hidden=5 must be a valid list",
     "model.hidden=[3,-1]": "model.hidden[1]=-1 must be greater than or equal to 1",
@@ -71,6 +73,14 @@ def test_refused(overrides, message):
         compose(overrides.split())
     assert message in str(refusal.value)
     assert "Traceback" not in str(refusal.value)
+
+
+def test_a_slip_of_the_pen_is_refused_and_in_no_range():
+    """A limit that no one comes near says nothing on a card."""
+    assert allowed(Widths) == "list of (whole number, >= 1)"
+    assert allowed(DropProb) == "number, >= 0, < 1"
+    with pytest.raises(UserError, match=r"must be less than or equal to 1000000000$"):
+        compose(["epochs=10000000000"])
 
 
 def test_every_number_refuses_what_is_none():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typing
 from typing import Annotated, Any
 
+from dlreg.hyper import MOST
+
 
 def allowed(annotation: Any) -> str:
     """A type and its range in words: `Annotated[float, Ge(0), Lt(1)]` is "number, >= 0, < 1"."""
@@ -23,5 +25,7 @@ def allowed(annotation: Any) -> str:
 
 
 def _limit(mark: Any) -> str:
+    """A limit in words; that of slips of the pen is left to the error about one."""
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<", "min_length": "at least", "max_length": "at most"}
-    return ", ".join(f"{sign} {getattr(mark, name)}" for name, sign in signs.items() if hasattr(mark, name))
+    limits = [(sign, getattr(mark, name)) for name, sign in signs.items() if hasattr(mark, name)]
+    return ", ".join(f"{sign} {limit}" for sign, limit in limits if limit != MOST)
