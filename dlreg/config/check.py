@@ -88,8 +88,7 @@ def _explain(error: ValidationError, prefix: str, known: Mapping[str, Any]) -> l
         else:
             place = "".join(f"[{part}]" for part in item["loc"][1:] if isinstance(part, int))
             place += f".{item['loc'][1]}" if key in GROUPS and GROUPS[key].stack and len(item["loc"]) > 1 else ""
-            text = item["msg"].replace("Input should be", "must be").replace("String should", "must")
-            text = text.replace("List should", "must").replace(" after validation", "")
+            text = re.sub(r"^\w+ should", "must", item["msg"]).replace(" after validation", "")
             if place == "._target_":
                 text = "must stand under the option's name, NAME: {_target_: ...}"
             head = f"{prefix}{key}{place}={shown(item['input'])}"
